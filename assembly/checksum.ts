@@ -1,0 +1,40 @@
+// The Internet checksum, incrementally. Sums are kept in the byte order in which 16-bit words load
+// on this machine: one's complement addition does not care (RFC 1071, 2B).
+//
+//   HC' = ~(~HC + ~m + m')          RFC 1624, equation 3
+//
+// A session's record holds D = sum of (~m + m') over what its rewrite changes, forward; the return
+// direction adds ~D. So a rewrite costs two additions whatever it changes.
+
+/** Folds a sum of 16-bit words to 16 bits, carries added back in. */
+// @ts-ignore: decorator
+@inline
+export function fold(sum: u32): u32 {
+  sum = (sum & 0xffff) + (sum >> 16);
+  return (sum & 0xffff) + (sum >> 16);
+}
+
+/** Sum of `bytes` (even) bytes at a pointer, unfolded; at most 64 KiB. */
+// @ts-ignore: decorator
+@inline
+export function sumOf(pointer: usize, bytes: u32): u32 {
+  let sum: u32 = 0;
+  for (let i: u32 = 0; i < bytes; i += 2) sum += load<u16>(pointer + i);
+  return sum;
+}
+
+/** D for a change of `bytes` (even) bytes from what is at `from` to what is at `to`. */
+export function deltaOf(from: usize, to: usize, bytes: u32): u32 {
+  let sum: u32 = 0;
+  for (let i: u32 = 0; i < bytes; i += 2) {
+    sum += (~u32(load<u16>(from + i)) & 0xffff) + load<u16>(to + i);
+  }
+  return fold(sum);
+}
+
+/** The checksum after a change by D. */
+// @ts-ignore: decorator
+@inline
+export function adjust(checksum: u32, delta: u32): u32 {
+  return ~fold((~checksum & 0xffff) + delta) & 0xffff;
+}

@@ -1,0 +1,243 @@
+// Connection tracking: what a packet does to its session, and the slow path of packets without one.
+//
+//   decide()   for misses and for SYNs: Service, backend, policies. Changes no state: a policy may
+//              trap, and then the frame is run again.
+//   touch()    for hits: seen, TCP bits.
+//   settle()   for the rest, in packet order: the key is looked up once more, for an earlier packet of
+//              this frame or another worker may have opened the session by now; only then does the
+//              decision count. So the result does not depend on where frames are cut.
+import { copyAddress, destinationOf, is4, last8, sourceOf, first8 } from "./family";
+import { Endpoint, endpointAt, isLive, ownerOf } from "./endpoint";
+import { Generation } from "./generation";
+import * as tcp from "./header/tcp";
+import {
+  EndpointKind, Life, LIFE_MASK, NO_ENDPOINT, Reason, SESSION4_BACKEND, SESSION4_DESTINATION_ENDPOINT,
+  SESSION4_GENERATION, SESSION4_PORTS, SESSION4_PROTOCOL, SESSION4_SOURCE_ENDPOINT,
+  SESSION4_TO_PORTS, SESSION6_BACKEND, SESSION6_DESTINATION_ENDPOINT, SESSION6_GENERATION,
+  SESSION6_PORTS, SESSION6_PROTOCOL, SESSION6_SOURCE_ENDPOINT, SESSION6_TO_PORTS, SESSION_RULE,
+  SESSION_SEEN, SESSION_STATE,
+} from "./layout";
+import { Packet } from "./packet";
+import { opens } from "./parser";
+import { judge } from "./policy";
+import { giveBack, retire, take } from "./reclaim";
+import { setDeltas, setRewritten } from "./rewrite";
+import { tableOf } from "./root";
+import { Backend, backendOf, serviceOf } from "./service";
+import {
+  claim, destinationIn, findPacket, insert, Insertion, recordAt, sourceIn, toDestinationIn,
+  toSourceIn, unindex,
+} from "./session";
+import { addBits, bitsOf, initialState, isClosed } from "./tcpstate";
+import { Worker } from "./worker";
+
+/** How fine `seen` is: it is stored only when this many ms have gone by. */
+const TICK_MASK: u32 = ~255;
+
+// @ts-ignore: decorator
+@inline
+export function tickOf(nowMs: u32): u32 {
+  return nowMs & TICK_MASK;
+}
+// @ts-ignore: decorator
+@inline
+function sourceEndpointIn<F>(r: usize): u32 {
+  return load<u32>(r, is4<F>() ? SESSION4_SOURCE_ENDPOINT : SESSION6_SOURCE_ENDPOINT);
+}
+// @ts-ignore: decorator
+@inline
+function destinationEndpointIn<F>(r: usize): u32 {
+  return load<u32>(r, is4<F>() ? SESSION4_DESTINATION_ENDPOINT : SESSION6_DESTINATION_ENDPOINT);
+}
+// @ts-ignore: decorator
+@inline
+export function backendIn<F>(r: usize): u32 {
+  return load<u32>(r, is4<F>() ? SESSION4_BACKEND : SESSION6_BACKEND);
+}
+
+/** Are both ends of a session still the endpoints that it was opened between? */
+// @ts-ignore: decorator
+@inline
+export function endsLive<F>(g: Generation, r: usize): bool {
+  return isLive(g, sourceEndpointIn<F>(r)) && isLive(g, destinationEndpointIn<F>(r));
+}
+/** Does the packet come from the end that its direction says? */
+// @ts-ignore: decorator
+@inline
+export function fromItsEnd<F>(p: Packet, r: usize): bool {
+  const end = p.direction ? destinationEndpointIn<F>(r) : sourceEndpointIn<F>(r);
+  return end == p.endpoint;
+}
+
+/** A hit: the session has been seen now, and what TCP says is noted. */
+// @ts-ignore: decorator
+@inline
+export function touch(p: Packet, r: usize, tick: u32): void {
+  if (load<u32>(r, SESSION_SEEN) != tick) store<u32>(r, tick, SESSION_SEEN);
+  if (p.flags & <u8>(tcp.SYN | tcp.FIN | tcp.RST)) addBits(r, bitsOf(p.flags, p.direction));
+  p.rule = load<u32>(r, SESSION_RULE);
+  p.reason = <u8>Reason.Established;
+}
+
+/** Is this packet a reply or a leftover that may open nothing? */
+// @ts-ignore: decorator
+@inline
+function opensNothing(p: Packet): bool {
+  if (p.protocol == <u8>tcp.PROTOCOL) {
+    const flags = p.flags & <u8>(tcp.SYN | tcp.ACK | tcp.RST);
+    return (flags & <u8>tcp.RST) != 0 || flags == <u8>(tcp.SYN | tcp.ACK);
+  }
+  return p.icmp >= 0 && !opens(p);
+}
+
+/** What would become of the packet as the first of a flow: p.decision, p.rule, p.backend. */
+export function decide<F>(
+  w: Worker, g: Generation, p: Packet, index: u32, nowSeconds: u32,
+): void {
+  p.rule = 0;
+  p.backend = 0;
+  p.destinationEndpoint = NO_ENDPOINT;
+  p.decision = <u8>Reason.NoSession;
+  if (opensNothing(p)) return;
+  let to = destinationOf<F>(p.window);
+  let toPort = u32(bswap<u16>(u16(p.ports >> 16)));
+  const service = serviceOf<F>(g, p);
+  if (service !== null) {
+    const backend = backendOf<F>(service, p);
+    if (backend === null) {
+      p.decision = <u8>Reason.NoBackend;
+      return;
+    }
+    p.backend = u32(changetype<usize>(backend));
+    to = changetype<usize>(backend) + (is4<F>() ? 12 : 0);
+    toPort = u32(bswap<u16>(backend.port));
+  }
+  const owner = ownerOf<F>(g, to);
+  let reason: Reason = Reason.Allowed;
+  const sender = changetype<Endpoint>(usize(p.sender));
+  if (sender.egressSlot) {
+    reason = judge<F>(w, p, index, sender.egressSlot, to, toPort, nowSeconds);
+  }
+  if (owner) {
+    const receiver = endpointAt(g, owner - 1);
+    const isWorkload = receiver.kind == <u8>EndpointKind.Workload;
+    p.destinationEndpoint = isWorkload ? receiver.identity : NO_ENDPOINT;
+    if (reason == Reason.Allowed && receiver.ingressSlot) {
+      reason = judge<F>(w, p, index, receiver.ingressSlot, to, toPort, nowSeconds);
+    }
+  }
+  p.decision = u8(reason);
+}
+
+/** Settles a packet that the fast path left, by its session as it is now or by its decision. */
+export function settle<F>(
+  w: Worker, g: Generation, p: Packet, tick: u32, generation: u32,
+): void {
+  const t = tableOf<F>();
+  const entry = findPacket<F>(t, p);
+  if (entry && settleFound<F>(w, g, p, entry, tick)) return;
+  if (p.decision != <u8>Reason.Allowed) {
+    p.reason = p.decision;
+    return;
+  }
+  const record = take<F>(w);
+  if (!record) {
+    p.reason = <u8>Reason.SessionTableFull;
+    return;
+  }
+  w.table = is4<F>() ? 4 : 6;
+  w.record = record;
+  const r = recordAt<F>(t, record);
+  writeIdentity<F>(p, r, tick, generation);
+  const result = insert<F>(w, p, initialState(p.protocol, p.flags));
+  w.record = 0;
+  if (result == Insertion.Done) {
+    p.session = u32(r);
+    p.direction = 0;
+    p.reason = <u8>Reason.Allowed;
+    return;
+  }
+  giveBack<F>(record);
+  if (result == Insertion.Found) {
+    if (settleFound<F>(w, g, p, p.entry, tick)) return;
+    p.reason = <u8>Reason.TupleCollision; // two workers open the same stale tuple at once
+    return;
+  }
+  const collision = result == Insertion.Collision;
+  p.reason = <u8>(collision ? Reason.TupleCollision : Reason.SessionTableFull);
+}
+
+/** Settles by a session found; false when it is over and the packet is the first of a new flow. */
+function settleFound<F>(
+  w: Worker, g: Generation, p: Packet, entry: u32, tick: u32,
+): bool {
+  const r = recordAt<F>(tableOf<F>(), entry >> 1);
+  p.direction = u8(entry & 1);
+  if (!endsLive<F>(g, r)) {
+    endSession<F>(w, entry >> 1);
+    return false;
+  }
+  if (!fromItsEnd<F>(p, r)) {
+    p.reason = <u8>Reason.EndpointMismatch;
+    return true;
+  }
+  const state = atomic.load<u32>(r, SESSION_STATE);
+  if (p.protocol == <u8>tcp.PROTOCOL && opens(p) && isClosed(state)) {
+    if (p.decision != <u8>Reason.Allowed) {
+      p.reason = p.decision;
+      return true;
+    }
+    endSession<F>(w, entry >> 1);
+    return false;
+  }
+  p.session = u32(r);
+  touch(p, r, tick);
+  return true;
+}
+
+/** Ends a live session, unless another worker is at it. */
+export function endSession<F>(w: Worker, record: u32): void {
+  const r = recordAt<F>(tableOf<F>(), record);
+  let state = atomic.load<u32>(r, SESSION_STATE);
+  while ((state & LIFE_MASK) == Life.Live) {
+    if (claim(r, state)) {
+      w.table = is4<F>() ? 4 : 6;
+      w.record = record;
+      unindex<F>(w);
+      w.record = 0;
+      retire<F>(w, record);
+      return;
+    }
+    state = atomic.load<u32>(r, SESSION_STATE);
+  }
+}
+
+function writeIdentity<F>(p: Packet, r: usize, tick: u32, generation: u32): void {
+  const packet = usize(p.window);
+  copyAddress<F>(sourceIn<F>(r), sourceOf<F>(packet));
+  copyAddress<F>(destinationIn<F>(r), destinationOf<F>(packet));
+  copyAddress<F>(toSourceIn<F>(r), sourceOf<F>(packet));
+  copyAddress<F>(toDestinationIn<F>(r), destinationOf<F>(packet));
+  let toPorts = p.ports;
+  let id: u32 = 0;
+  if (p.backend) {
+    const backend = changetype<Backend>(usize(p.backend));
+    copyAddress<F>(toDestinationIn<F>(r), usize(p.backend) + (is4<F>() ? 12 : 0));
+    toPorts = (p.ports & 0xffff) | (u32(backend.port) << 16);
+    id = backend.id + 1;
+  }
+  store<u32>(r, tick, SESSION_SEEN);
+  store<u32>(r, p.rule, SESSION_RULE);
+  store<u32>(r, p.ports, is4<F>() ? SESSION4_PORTS : SESSION6_PORTS);
+  store<u32>(r, toPorts, is4<F>() ? SESSION4_TO_PORTS : SESSION6_TO_PORTS);
+  store<u32>(r, p.protocol, is4<F>() ? SESSION4_PROTOCOL : SESSION6_PROTOCOL);
+  store<u32>(r, p.endpoint, is4<F>() ? SESSION4_SOURCE_ENDPOINT : SESSION6_SOURCE_ENDPOINT);
+  store<u32>(
+    r, p.destinationEndpoint,
+    is4<F>() ? SESSION4_DESTINATION_ENDPOINT : SESSION6_DESTINATION_ENDPOINT,
+  );
+  store<u32>(r, generation, is4<F>() ? SESSION4_GENERATION : SESSION6_GENERATION);
+  store<u32>(r, id, is4<F>() ? SESSION4_BACKEND : SESSION6_BACKEND);
+  setRewritten<F>(r, p.backend != 0);
+  setDeltas<F>(r);
+}

@@ -1,0 +1,307 @@
+// The control door: stage() and publish(), the only writers of tables. A host puts a stream of
+// records (layout.ts) into the staging buffer; a stream is carried out record by record, and the first
+// that is refused abandons the generation being staged. What is published is never changed.
+//
+//   Configure   once                      Bind     an interface's endpoint, at once
+//   Module      admitted for a slot       Begin    opens a generation: the published one + 1
+//   Endpoints, Endpoint*, Address*        fresh tables for it
+//   Services, Service*                    (without them it keeps the published one's)
+//   publish     it can be found by process()
+import { admit } from "./admission";
+import { allocate, release } from "./arena";
+import { load64be } from "./bytes";
+import { configure } from "./configure";
+import { addAddress, AddressEntry, Endpoint, endpointAt } from "./endpoint";
+import { Generation, inUse, ringAt } from "./generation";
+import {
+  ADDRESS_ADDRESS, ADDRESS_BYTES, ADDRESS_ENDPOINT, BEGIN_BYTES, BEGIN_GENERATION, BIND_BYTES,
+  BIND_ENDPOINT, BIND_INTERFACE, ENDPOINTS_ADDRESSES, ENDPOINTS_BYTES, ENDPOINTS_CAPACITY,
+  ENDPOINT_ADDRESS4, ENDPOINT_ADDRESS6, ENDPOINT_BYTES, ENDPOINT_EGRESS_SLOT, ENDPOINT_INCARNATION,
+  ENDPOINT_INDEX, ENDPOINT_INGRESS_SLOT, ENDPOINT_KIND, EndpointKind, GENERATIONS,
+  GENERATION_BYTES, GENERATION_NUMBER, GENERATION_RING, INTERFACES, INTERFACES_MAX, MODULE_CODE,
+  MODULE_KIND, MODULE_SLOT, NO_ENDPOINT, POLICY_SLOTS_MAX, RECORD_HEADER_BYTES, RecordKind,
+  SERVICES_BYTES, SERVICES_CAPACITY, SlotState, StageError, STAGING, STAGING_BYTES,
+} from "./layout";
+import { mapped4 } from "./bytes";
+import { setSlotState, slotState } from "./policy";
+import { configured, noteRecord, refuse, root } from "./root";
+import { addService, releaseServices } from "./services";
+
+const OWNS_ENDPOINTS: u32 = 1;
+const OWNS_SERVICES: u32 = 2;
+
+/** Carries out the records in the first `length` bytes of the staging buffer. */
+export function stage(length: u32): StageError {
+  if (length > STAGING_BYTES) return refuse(StageError.TruncatedRecord, length);
+  let at: u32 = 0;
+  let ordinal: u32 = 0;
+  while (at < length) {
+    noteRecord(ordinal);
+    if (length - at < RECORD_HEADER_BYTES) return abandonFor(StageError.TruncatedRecord, at);
+    const kind = u32(load<u16>(STAGING + at));
+    const bytes = load<u32>(STAGING + at, 4);
+    if (bytes > length - at - RECORD_HEADER_BYTES) {
+      return abandonFor(StageError.TruncatedRecord, at);
+    }
+    const error = carryOut(kind, STAGING + at + RECORD_HEADER_BYTES, bytes);
+    if (error != StageError.None) {
+      abandon();
+      return error;
+    }
+    at += RECORD_HEADER_BYTES + ((bytes + 7) & ~7);
+    ordinal++;
+  }
+  return StageError.None;
+}
+
+function carryOut(kind: u32, body: usize, length: u32): StageError {
+  if (kind == RecordKind.Configure) return configure(body, length);
+  if (!configured()) return refuse(StageError.NotConfigured, kind);
+  if (kind == RecordKind.Bind) return bind(body, length);
+  if (kind == RecordKind.Module) return stageModule(body, length);
+  if (kind == RecordKind.Begin) return begin(body, length);
+  if (kind == RecordKind.Abandon) {
+    abandon();
+    return StageError.None;
+  }
+  if (kind < <u32>RecordKind.Configure || kind > <u32>RecordKind.Abandon) {
+    return refuse(StageError.UnknownRecord, kind);
+  }
+  if (!root().staging) return refuse(StageError.NothingStaged, kind);
+  const g = staged();
+  if (kind == RecordKind.Endpoints) return freshEndpoints(g, body, length);
+  if (kind == RecordKind.Services) return freshServices(g, body, length);
+  if (kind == RecordKind.Service) {
+    if (!(g.owned & OWNS_SERVICES)) return refuse(StageError.TableNotStarted, kind);
+    return addService(g, body, length);
+  }
+  if (!(g.owned & OWNS_ENDPOINTS)) return refuse(StageError.TableNotStarted, kind);
+  return kind == RecordKind.Endpoint
+    ? addEndpoint(g, body, length)
+    : addFurtherAddress(g, body, length);
+}
+
+/** The root of the generation being staged; its number stays 0 until it is published. */
+function staged(): Generation {
+  return ringAt(root().staging);
+}
+
+function bind(body: usize, length: u32): StageError {
+  if (length != BIND_BYTES) return refuse(StageError.BadRecordLength, length);
+  const index = load<u32>(body, BIND_INTERFACE);
+  if (index >= INTERFACES_MAX) return refuse(StageError.FieldOutOfRange, u32(BIND_INTERFACE));
+  const endpoint = load<u32>(body, BIND_ENDPOINT);
+  if (endpoint != NO_ENDPOINT && endpoint >= root().endpointsMax) {
+    return refuse(StageError.FieldOutOfRange, u32(BIND_ENDPOINT));
+  }
+  const value = endpoint == NO_ENDPOINT ? 0 : endpoint + 1;
+  atomic.xchg<u32>(INTERFACES + (usize(index) << 2), value);
+  return StageError.None;
+}
+
+function stageModule(body: usize, length: u32): StageError {
+  if (length < u32(MODULE_CODE)) return refuse(StageError.BadRecordLength, length);
+  const slot = load<u32>(body, MODULE_SLOT);
+  if (slot == 0 || slot >= POLICY_SLOTS_MAX) {
+    return refuse(StageError.FieldOutOfRange, u32(MODULE_SLOT));
+  }
+  const kind = load<u32>(body, MODULE_KIND);
+  if (kind != SlotState.Generated && kind != SlotState.User) {
+    return refuse(StageError.FieldOutOfRange, u32(MODULE_KIND));
+  }
+  if (slotInUse(slot)) return refuse(StageError.SlotInUse, slot);
+  const error = admit(u32(body + MODULE_CODE), length - u32(MODULE_CODE), kind);
+  if (error == StageError.None) setSlotState(slot, kind);
+  return error;
+}
+
+/** Does an endpoint of a generation that can still be found name this slot? */
+function slotInUse(slot: u32): bool {
+  for (let n: u32 = 0; n < GENERATIONS; n++) {
+    const g = changetype<Generation>(GENERATION_RING + usize(n) * GENERATION_BYTES);
+    if (g.number == 0 || (g.number != root().published && !inUse(g.number))) continue;
+    for (let i: u32 = 0; i < g.endpointCount; i++) {
+      const e = endpointAt(g, i);
+      if (u32(e.egressSlot) == slot || u32(e.ingressSlot) == slot) return true;
+    }
+  }
+  return false;
+}
+
+function begin(body: usize, length: u32): StageError {
+  if (length != BEGIN_BYTES) return refuse(StageError.BadRecordLength, length);
+  const r = root();
+  if (r.staging) return refuse(StageError.StagingInProgress, r.staging);
+  const number = load<u32>(body, BEGIN_GENERATION);
+  if (number == 0 || (r.published && number != r.published + 1)) {
+    return refuse(StageError.BadGeneration, r.published + 1);
+  }
+  const g = ringAt(number);
+  if (g.number || g.endpoints || g.services) {
+    const error = vacate(g);
+    if (error != StageError.None) return error;
+  }
+  if (r.published) {
+    memory.copy(changetype<usize>(g), changetype<usize>(ringAt(r.published)), GENERATION_BYTES);
+    g.number = 0;
+    g.owned = 0;
+  }
+  r.staging = number;
+  return StageError.None;
+}
+
+/** Takes the oldest generation out of the ring and frees what it alone uses. */
+function vacate(g: Generation): StageError {
+  const number = g.number;
+  atomic.xchg<u32>(changetype<usize>(g), 0, GENERATION_NUMBER);
+  if (number && inUse(number)) {
+    atomic.xchg<u32>(changetype<usize>(g), number, GENERATION_NUMBER);
+    return refuse(StageError.GenerationBusy, number);
+  }
+  freeTables(g);
+  return StageError.None;
+}
+
+/** Frees the tables that no other root names, and empties the root. */
+function freeTables(g: Generation): void {
+  let endpointsShared = false, servicesShared = false;
+  for (let n: u32 = 0; n < GENERATIONS; n++) {
+    const other = changetype<Generation>(GENERATION_RING + usize(n) * GENERATION_BYTES);
+    if (changetype<usize>(other) == changetype<usize>(g)) continue;
+    if (other.endpoints == g.endpoints) endpointsShared = true;
+    if (other.services == g.services) servicesShared = true;
+  }
+  if (!endpointsShared) {
+    release(g.endpoints);
+    release(g.addresses);
+  }
+  if (!servicesShared) releaseServices(g);
+  memory.fill(changetype<usize>(g), 0, GENERATION_BYTES);
+}
+
+function abandon(): void {
+  const r = root();
+  if (!configured() || !r.staging) return;
+  freeTables(staged());
+  r.staging = 0;
+}
+function abandonFor(error: StageError, detail: u32): StageError {
+  abandon();
+  return refuse(error, detail);
+}
+
+/** The power of two that keeps `count` entries at most half of the table. */
+export function halfFull(count: u32): u32 {
+  let capacity: u32 = 8;
+  while (capacity < count * 2) capacity <<= 1;
+  return capacity;
+}
+
+function freshEndpoints(g: Generation, body: usize, length: u32): StageError {
+  if (length != ENDPOINTS_BYTES) return refuse(StageError.BadRecordLength, length);
+  if (g.owned & OWNS_ENDPOINTS) return refuse(StageError.StagingInProgress, 0);
+  const capacity = load<u32>(body, ENDPOINTS_CAPACITY);
+  if (capacity == 0 || capacity > root().endpointsMax) {
+    return refuse(StageError.FieldOutOfRange, u32(ENDPOINTS_CAPACITY));
+  }
+  const addresses = load<u32>(body, ENDPOINTS_ADDRESSES);
+  if (addresses > 1 << 24) return refuse(StageError.FieldOutOfRange, u32(ENDPOINTS_ADDRESSES));
+  const places = halfFull(addresses);
+  const block = allocate(capacity << 6);
+  const table = allocate(places * u32(offsetof<AddressEntry>()));
+  if (!block || !table) {
+    release(block);
+    release(table);
+    return refuse(StageError.ArenaFull, capacity);
+  }
+  g.endpoints = block;
+  g.endpointCount = capacity;
+  g.addresses = table;
+  g.addressMask = places - 1;
+  g.addressCount = addresses;
+  g.owned |= OWNS_ENDPOINTS;
+  return StageError.None;
+}
+
+function addEndpoint(g: Generation, body: usize, length: u32): StageError {
+  if (length != ENDPOINT_BYTES) return refuse(StageError.BadRecordLength, length);
+  const index = load<u32>(body, ENDPOINT_INDEX);
+  if (index >= g.endpointCount) return refuse(StageError.FieldOutOfRange, u32(ENDPOINT_INDEX));
+  const kind = u32(load<u8>(body, ENDPOINT_KIND));
+  if (kind != EndpointKind.Workload && kind != EndpointKind.Uplink) {
+    return refuse(StageError.FieldOutOfRange, u32(ENDPOINT_KIND));
+  }
+  const egress = load<u16>(body, ENDPOINT_EGRESS_SLOT);
+  const ingress = load<u16>(body, ENDPOINT_INGRESS_SLOT);
+  if (!isAdmitted(egress)) return refuse(StageError.SlotNotAdmitted, egress);
+  if (!isAdmitted(ingress)) return refuse(StageError.SlotNotAdmitted, ingress);
+  const e = endpointAt(g, index);
+  if (e.kind) return refuse(StageError.FieldOutOfRange, u32(ENDPOINT_INDEX));
+  e.identity = index | (u32(load<u16>(body, ENDPOINT_INCARNATION)) << 16);
+  e.egressSlot = egress;
+  e.ingressSlot = ingress;
+  e.address4 = load<u32>(body, ENDPOINT_ADDRESS4);
+  e.address6a = load<u64>(body, ENDPOINT_ADDRESS6);
+  e.address6b = load<u64>(body, ENDPOINT_ADDRESS6 + 8);
+  e.kind = u8(kind);
+  if (e.address4) {
+    const error = own(g, 0, mapped4(e.address4), index);
+    if (error != StageError.None) return error;
+  }
+  if (!(e.address6a | e.address6b)) return StageError.None;
+  return own(g, e.address6a, e.address6b, index);
+}
+
+function isAdmitted(slot: u16): bool {
+  if (slot == 0) return true;
+  return u32(slot) < POLICY_SLOTS_MAX && slotState(slot) != SlotState.Empty;
+}
+
+function addFurtherAddress(g: Generation, body: usize, length: u32): StageError {
+  if (length != ADDRESS_BYTES) return refuse(StageError.BadRecordLength, length);
+  const index = load<u32>(body, ADDRESS_ENDPOINT);
+  if (index >= g.endpointCount || !endpointAt(g, index).kind) {
+    return refuse(StageError.FieldOutOfRange, u32(ADDRESS_ENDPOINT));
+  }
+  const first = load<u64>(body, ADDRESS_ADDRESS), last = load<u64>(body, ADDRESS_ADDRESS + 8);
+  endpointAt(g, index).more++;
+  return own(g, first, last, index);
+}
+
+function own(g: Generation, first: u64, last: u64, index: u32): StageError {
+  if (!g.addressCount) return refuse(StageError.TableFull, index);
+  g.addressCount--;
+  return addAddress(g, first, last, index)
+    ? StageError.None
+    : refuse(StageError.DuplicateAddress, index);
+}
+
+function freshServices(g: Generation, body: usize, length: u32): StageError {
+  if (length != SERVICES_BYTES) return refuse(StageError.BadRecordLength, length);
+  if (g.owned & OWNS_SERVICES) return refuse(StageError.StagingInProgress, 1);
+  const capacity = load<u32>(body, SERVICES_CAPACITY);
+  if (capacity > root().servicesMax) {
+    return refuse(StageError.FieldOutOfRange, u32(SERVICES_CAPACITY));
+  }
+  const places = halfFull(capacity);
+  const table = allocate(places << 3);
+  if (!table) return refuse(StageError.ArenaFull, capacity);
+  g.services = table;
+  g.serviceMask = places - 1;
+  g.serviceCount = capacity;
+  g.owned |= OWNS_SERVICES;
+  return StageError.None;
+}
+
+/** Makes the staged generation visible to process(). */
+export function publish(generation: u32): StageError {
+  if (!configured()) return refuse(StageError.NotConfigured, 0);
+  const r = root();
+  if (!r.staging || r.staging != generation) return refuse(StageError.NothingStaged, r.staging);
+  const g = staged();
+  if (!g.endpoints) return refuse(StageError.TableNotStarted, RecordKind.Endpoints);
+  atomic.xchg<u32>(changetype<usize>(g), generation, GENERATION_NUMBER);
+  r.staging = 0;
+  r.published = generation;
+  return StageError.None;
+}

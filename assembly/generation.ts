@@ -1,0 +1,73 @@
+// Generations: which tables a frame is judged by. A ring of four roots; process() finds its own by
+// the generation that the host passes, so that modules and tables change in the same frame.
+//
+//   Begin ──► staging root: a copy of the published one, sharing its tables
+//     │         Endpoints, Services: fresh tables of its own (OWNED bits)
+//   publish ─► its number is set, last (atomic): now it can be found
+//     │
+//   Begin of a later one ─► the oldest root is taken out: number to 0, then, once no worker can be
+//               inside with it, tables that no other root shares are freed
+//
+// The number is taken out first and workers are looked at second; a worker marks its epoch first and
+// looks for the number second: so either it finds 0 (and drops), or it is seen.
+import {
+  GENERATIONS, GENERATION_ADDRESSES, GENERATION_ADDRESS_COUNT, GENERATION_ADDRESS_MASK,
+  GENERATION_BYTES, GENERATION_ENDPOINTS, GENERATION_ENDPOINT_COUNT, GENERATION_NUMBER,
+  GENERATION_OWNED, GENERATION_RING, GENERATION_SERVICES, GENERATION_SERVICE_COUNT,
+  GENERATION_SERVICE_MASK, WORKER_EPOCH, WORKER_GENERATION,
+} from "./layout";
+import { root } from "./root";
+import { workerAt } from "./worker";
+
+@unmanaged
+export class Generation {
+  number: u32;
+  endpoints: u32;
+  endpointCount: u32;
+  addresses: u32;
+  addressMask: u32;
+  services: u32;
+  serviceMask: u32;
+  owned: u32;
+  addressCount: u32; // how many addresses the table may still take
+  serviceCount: u32; // how many services likewise
+}
+if (offsetof<Generation>("number") != GENERATION_NUMBER) ERROR("Generation.number");
+if (offsetof<Generation>("endpoints") != GENERATION_ENDPOINTS) ERROR("Generation.endpoints");
+if (offsetof<Generation>("endpointCount") != GENERATION_ENDPOINT_COUNT) ERROR("endpointCount");
+if (offsetof<Generation>("addresses") != GENERATION_ADDRESSES) ERROR("Generation.addresses");
+if (offsetof<Generation>("addressMask") != GENERATION_ADDRESS_MASK) ERROR("addressMask");
+if (offsetof<Generation>("services") != GENERATION_SERVICES) ERROR("Generation.services");
+if (offsetof<Generation>("serviceMask") != GENERATION_SERVICE_MASK) ERROR("serviceMask");
+if (offsetof<Generation>("owned") != GENERATION_OWNED) ERROR("Generation.owned");
+if (offsetof<Generation>("addressCount") != GENERATION_ADDRESS_COUNT) ERROR("addressCount");
+if (offsetof<Generation>("serviceCount") != GENERATION_SERVICE_COUNT) ERROR("serviceCount");
+if (offsetof<Generation>() > GENERATION_BYTES) ERROR("Generation is too long");
+
+// @ts-ignore: decorator
+@inline
+export function ringAt(number: u32): Generation {
+  const place = usize(number & (GENERATIONS - 1));
+  return changetype<Generation>(GENERATION_RING + place * GENERATION_BYTES);
+}
+
+/** The root of a generation, or null when it is not published (any more). */
+// @ts-ignore: decorator
+@inline
+export function findGeneration(number: u32): Generation | null {
+  const g = ringAt(number);
+  const found = atomic.load<u32>(changetype<usize>(g), GENERATION_NUMBER);
+  return found == number && number != 0 ? g : null;
+}
+
+/** May a worker still be inside a frame of this generation? */
+export function inUse(number: u32): bool {
+  const workers = root().workers;
+  for (let i: u32 = 0; i < workers; i++) {
+    const w = changetype<usize>(workerAt(i));
+    if (atomic.load<u32>(w, WORKER_EPOCH) & 1) {
+      if (atomic.load<u32>(w, WORKER_GENERATION) == number) return true;
+    }
+  }
+  return false;
+}

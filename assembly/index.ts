@@ -1,0 +1,5 @@
+// The packet program's exports: the one door to its memory (DESIGN 3).
+export { stage, publish } from "./control";
+export { process } from "./pipeline";
+export { age } from "./age";
+export { recover } from "./recover";

@@ -1,0 +1,183 @@
+// Views of the program's linear memory, for hosts: they write slots, windows and the staging buffer,
+// and read results, counters and sessions. Offsets come from assembly/layout.ts alone.
+import {
+  COUNTERS, FRAMES, FRAME_BYTES, FRAME_SLOTS, FRAME_WINDOWS, LIFE_MASK, Life, Reason, ROOT,
+  ROOT_ERROR, ROOT_ERROR_DETAIL, ROOT_ERROR_RECORD, ROOT_SESSIONS4, ROOT_SESSIONS6, ROOT_WORKERS,
+  SESSION4_BYTES, SESSION4_BACKEND, SESSION4_DESTINATION, SESSION4_DESTINATION_ENDPOINT,
+  SESSION4_GENERATION, SESSION4_PORTS, SESSION4_PROTOCOL, SESSION4_SOURCE, SESSION4_SOURCE_ENDPOINT,
+  SESSION4_TO_DESTINATION, SESSION4_TO_PORTS, SESSION4_TO_SOURCE, SESSION6_BACKEND, SESSION6_BYTES,
+  SESSION6_DESTINATION, SESSION6_DESTINATION_ENDPOINT, SESSION6_GENERATION, SESSION6_PORTS,
+  SESSION6_PROTOCOL, SESSION6_SOURCE, SESSION6_SOURCE_ENDPOINT, SESSION6_TO_DESTINATION,
+  SESSION6_TO_PORTS, SESSION6_TO_SOURCE, SESSION_RULE, SESSION_SEEN, SESSION_STATE, SLOT_BACKEND,
+  SLOT_BYTES, SLOT_DIRECTION, SLOT_FLAGS, SLOT_HOOK, SLOT_INTERFACE, SLOT_NEW_LENGTH,
+  SLOT_PACKET_LENGTH, SLOT_REASON, SLOT_REWRITTEN, SLOT_RULE, SLOT_VERDICT, SLOT_WINDOW_LENGTH,
+  STAGING, STAGING_BYTES, StageError, TABLE_RECORDS, TABLE_UNUSED_NEXT, Verdict, WINDOW_BYTES,
+  WORKERS, WORKER_BYTES, WORKER_COUNTERS,
+} from "../../assembly/layout.ts";
+import { addressText } from "../model/address.ts";
+import { kebab } from "../model/names.ts";
+import { PushRefused, type Packet, type Result, type SessionView } from "./dataplane.ts";
+
+/** Where the fields of a session record lie, by family. */
+const SESSION = {
+  4: {
+    table: ROOT_SESSIONS4, bytes: SESSION4_BYTES, address: 4, source: SESSION4_SOURCE,
+    destination: SESSION4_DESTINATION, ports: SESSION4_PORTS, protocol: SESSION4_PROTOCOL,
+    toSource: SESSION4_TO_SOURCE, toDestination: SESSION4_TO_DESTINATION,
+    toPorts: SESSION4_TO_PORTS, sourceEndpoint: SESSION4_SOURCE_ENDPOINT,
+    destinationEndpoint: SESSION4_DESTINATION_ENDPOINT, generation: SESSION4_GENERATION,
+    backend: SESSION4_BACKEND,
+  },
+  6: {
+    table: ROOT_SESSIONS6, bytes: SESSION6_BYTES, address: 16, source: SESSION6_SOURCE,
+    destination: SESSION6_DESTINATION, ports: SESSION6_PORTS, protocol: SESSION6_PROTOCOL,
+    toSource: SESSION6_TO_SOURCE, toDestination: SESSION6_TO_DESTINATION,
+    toPorts: SESSION6_TO_PORTS, sourceEndpoint: SESSION6_SOURCE_ENDPOINT,
+    destinationEndpoint: SESSION6_DESTINATION_ENDPOINT, generation: SESSION6_GENERATION,
+    backend: SESSION6_BACKEND,
+  },
+} as const;
+
+export class Memory {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+
+  constructor(readonly buffer: ArrayBufferLike) {
+    this.bytes = new Uint8Array(buffer);
+    this.view = new DataView(buffer);
+  }
+
+  /** Puts records into the staging buffer; returns their length. */
+  writeStaging(records: Uint8Array): number {
+    if (records.length > STAGING_BYTES) {
+      const most = `the staging buffer holds ${STAGING_BYTES}`;
+      throw new PushRefused("engine", 0, 0, `a stream of ${records.length} bytes: ${most}`);
+    }
+    this.bytes.set(records, STAGING);
+    return records.length;
+  }
+
+  /** The refusal that the core noted, as an error. */
+  refusal(error: StageError, what: string): PushRefused {
+    const record = this.view.getUint32(ROOT + ROOT_ERROR_RECORD, true);
+    const detail = this.view.getUint32(ROOT + ROOT_ERROR_DETAIL, true);
+    const reason = kebab(StageError[error] ?? `error-${error}`);
+    return new PushRefused(
+      reason, record, detail, `${what}: ${reason} (record ${record}, detail ${detail})`,
+    );
+  }
+  get noted(): StageError {
+    return this.view.getUint32(ROOT + ROOT_ERROR, true);
+  }
+
+  slotOf(worker: number, i: number): number {
+    return FRAMES + worker * FRAME_BYTES + FRAME_SLOTS + i * SLOT_BYTES;
+  }
+  windowOf(worker: number, i: number): number {
+    return FRAMES + worker * FRAME_BYTES + FRAME_WINDOWS + i * WINDOW_BYTES;
+  }
+
+  /** Puts packet i of the worker's next frame into its slot and window. */
+  writePacket(worker: number, i: number, packet: Packet): void {
+    const slot = this.slotOf(worker, i);
+    const window = Math.min(packet.bytes.length, WINDOW_BYTES);
+    this.bytes.fill(0, slot, slot + SLOT_BYTES);
+    this.view.setUint32(slot + SLOT_INTERFACE, packet.interface, true);
+    this.view.setUint32(slot + SLOT_PACKET_LENGTH, packet.bytes.length, true);
+    this.view.setUint16(slot + SLOT_WINDOW_LENGTH, window, true);
+    this.view.setUint8(slot + SLOT_FLAGS, packet.flags ?? 0);
+    this.view.setUint8(slot + SLOT_HOOK, 0);
+    this.bytes.set(packet.bytes.subarray(0, window), this.windowOf(worker, i));
+  }
+
+  readResult(worker: number, i: number, packet: Packet): Result {
+    const slot = this.slotOf(worker, i);
+    const rule = this.view.getUint32(slot + SLOT_RULE, true);
+    const backend = this.view.getUint32(slot + SLOT_BACKEND, true);
+    const verdict: Verdict = this.view.getUint8(slot + SLOT_VERDICT);
+    return {
+      verdict,
+      reason: this.view.getUint8(slot + SLOT_REASON),
+      policySlot: rule >>> 16,
+      rule: rule & 0xffff,
+      direction: this.view.getUint8(slot + SLOT_DIRECTION),
+      backend: backend === 0 ? undefined : backend - 1,
+      bytes: verdict === Verdict.Pass ? this.output(worker, i, packet) : undefined,
+    };
+  }
+
+  private output(worker: number, i: number, packet: Packet): Uint8Array {
+    const slot = this.slotOf(worker, i);
+    const length = this.view.getUint32(slot + SLOT_NEW_LENGTH, true);
+    const out = packet.bytes.slice(0, Math.min(length, packet.bytes.length));
+    if (this.view.getUint8(slot + SLOT_REWRITTEN)) {
+      const window = Math.min(out.length, WINDOW_BYTES);
+      const at = this.windowOf(worker, i);
+      out.set(this.bytes.subarray(at, at + window));
+    }
+    return out;
+  }
+
+  get workers(): number {
+    return this.view.getUint32(ROOT + ROOT_WORKERS, true);
+  }
+
+  /** Packets by reason, all workers added up; reasons that met none are left out. */
+  counters(): Map<Reason, bigint> {
+    const counters = new Map<Reason, bigint>();
+    for (let reason = 0; reason < COUNTERS; reason++) {
+      let sum = 0n;
+      for (let w = 0; w < this.workers; w++) {
+        const at = WORKERS + w * WORKER_BYTES + WORKER_COUNTERS + reason * 8;
+        sum += this.view.getBigUint64(at, true);
+      }
+      if (sum) counters.set(reason as Reason, sum);
+    }
+    return counters;
+  }
+
+  /** The live sessions of both families, sorted by their text. Workers may go on meanwhile. */
+  sessions(): SessionView[] {
+    const all = [...this.sessionsOf(4), ...this.sessionsOf(6)];
+    const key = new Map(all.map((session) => [session, JSON.stringify(session)]));
+    return all.sort((a, b) => (key.get(a)! < key.get(b)! ? -1 : 1));
+  }
+
+  private *sessionsOf(family: 4 | 6): Generator<SessionView> {
+    const f = SESSION[family];
+    const table = ROOT + f.table;
+    const records = this.view.getUint32(table + TABLE_RECORDS, true);
+    const next = this.view.getUint32(table + TABLE_UNUSED_NEXT, true);
+    for (let n = 1; n < next; n++) {
+      const r = records + n * f.bytes;
+      const state = this.view.getUint32(r + SESSION_STATE, true);
+      if ((state & LIFE_MASK) === Life.Live) yield this.sessionAt(family, r, state);
+    }
+  }
+
+  private sessionAt(family: 4 | 6, r: number, state: number): SessionView {
+    const f = SESSION[family];
+    const text = (at: number): string => addressText(this.bytes.slice(r + at, r + at + f.address));
+    const word = (at: number): number => this.view.getUint32(r + at, true);
+    const port = (at: number): number => this.view.getUint16(r + at, false);
+    return {
+      family,
+      protocol: this.view.getUint8(r + f.protocol),
+      source: text(f.source),
+      sourcePort: port(f.ports),
+      destination: text(f.destination),
+      destinationPort: port(f.ports + 2),
+      toSource: text(f.toSource),
+      toSourcePort: port(f.toPorts),
+      toDestination: text(f.toDestination),
+      toDestinationPort: port(f.toPorts + 2),
+      flags: state & ~LIFE_MASK,
+      seenMs: word(SESSION_SEEN),
+      rule: word(SESSION_RULE),
+      sourceEndpoint: word(f.sourceEndpoint),
+      destinationEndpoint: word(f.destinationEndpoint),
+      generation: word(f.generation),
+      backend: word(f.backend),
+    };
+  }
+}
