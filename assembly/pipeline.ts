@@ -158,10 +158,15 @@ function listFamily(frame: usize, count: u32, family: u32, list: usize): u32 {
 function decideAll<F>(
   w: Worker, g: Generation, frame: usize, list: usize, n: u32, nowSeconds: u32,
 ): void {
+  let undecided: u32 = 0;
   for (let k: u32 = 0; k < n; k++) {
     const p = packetAt(list, k);
     if (p.session && (p.protocol != <u8>tcp.PROTOCOL || !opens(p))) continue;
-    decideOne<F>(w, g, p, frame, nowSeconds);
+    store<u32>(frame + SLOW + (usize(undecided) << 2), u32(changetype<usize>(p)));
+    undecided++;
+  }
+  for (let k: u32 = 0; k < undecided; k++) {
+    decideOne<F>(w, g, packetAt(frame + SLOW, k), frame, nowSeconds);
   }
 }
 function decideOne<F>(
