@@ -1,0 +1,381 @@
+/* The memory layout and the ABI of the packet program, for C.
+ * Printed from assembly/layout.ts by scripts/layout.mjs (npm run layout): change that. */
+#ifndef MARGAY_LAYOUT_H
+#define MARGAY_LAYOUT_H
+
+#define MARGAY_LAYOUT_VERSION 1u
+#define MARGAY_MAGIC 0x5941474du
+#define MARGAY_WORKERS_MAX 16u
+#define MARGAY_FRAME_PACKETS_MAX 256u
+#define MARGAY_POLICY_SLOTS_MAX 4096u
+#define MARGAY_INTERFACES_MAX 4096u
+#define MARGAY_ENDPOINTS_MAX 65535u
+#define MARGAY_BACKENDS_MAX 65535u
+#define MARGAY_GENERATIONS 4u
+#define MARGAY_MODULE_BYTES_MAX 65536u
+#define MARGAY_NO_ENDPOINT 0xffffffffu
+
+/* Root */
+#define MARGAY_ROOT 0x100u
+#define MARGAY_ROOT_MAGIC 0u
+#define MARGAY_ROOT_LAYOUT_VERSION 4u
+#define MARGAY_ROOT_MEMORY_BYTES 8u /* u32, 0 stands for 4 GiB */
+#define MARGAY_ROOT_WORKERS 12u
+#define MARGAY_ROOT_SEED0 16u /* u64: session hash */
+#define MARGAY_ROOT_SEED1 24u /* u64 */
+#define MARGAY_ROOT_MAGLEV_SEED 32u /* u64: the same on every node of a cluster */
+#define MARGAY_ROOT_PUBLISHED 40u /* u32: newest published generation */
+#define MARGAY_ROOT_STAGING 44u /* u32: generation being staged, 0 = none */
+#define MARGAY_ROOT_ARENA_NEXT 48u /* u32: first byte never allocated */
+#define MARGAY_ROOT_ARENA_END 52u /* u32 */
+#define MARGAY_ROOT_ENDPOINTS_MAX 56u /* u32 budget */
+#define MARGAY_ROOT_SERVICES_MAX 60u /* u32 budget */
+#define MARGAY_ROOT_TIMEOUTS 64u /* 6 x u32, milliseconds, in the order of enum Timeout */
+#define MARGAY_ROOT_SESSIONS4 96u /* a session table, see below */
+#define MARGAY_ROOT_SESSIONS6 160u
+#define MARGAY_ROOT_ERROR 224u /* u32, enum StageError */
+#define MARGAY_ROOT_ERROR_RECORD 228u /* u32: ordinal of the refused record in the stream */
+#define MARGAY_ROOT_ERROR_DETAIL 232u /* u32: byte offset, index or value, by error */
+#define MARGAY_ROOT_ARENA_FREE 256u /* 128 x u32: free lists by size class */
+#define MARGAY_ROOT_BYTES 768u
+enum margay_timeout {
+  MARGAY_TIMEOUT_UDP = 0, MARGAY_TIMEOUT_ICMP = 1, MARGAY_TIMEOUT_TCP_OPENING = 2,
+  MARGAY_TIMEOUT_TCP_ESTABLISHED = 3, MARGAY_TIMEOUT_TCP_CLOSING = 4, MARGAY_TIMEOUT_OTHER = 5,
+};
+#define MARGAY_TIMEOUT_LIST(X) \
+  X(MARGAY_TIMEOUT_UDP, "udp") X(MARGAY_TIMEOUT_ICMP, "icmp") \
+  X(MARGAY_TIMEOUT_TCP_OPENING, "tcp-opening") \
+  X(MARGAY_TIMEOUT_TCP_ESTABLISHED, "tcp-established") \
+  X(MARGAY_TIMEOUT_TCP_CLOSING, "tcp-closing") X(MARGAY_TIMEOUT_OTHER, "other")
+#define MARGAY_TIMEOUTS 6u
+
+/* Session table (one for each family, inside the root) */
+#define MARGAY_TABLE_BUCKETS 0u /* u32: address of the first bucket */
+#define MARGAY_TABLE_BUCKET_COUNT 4u /* u32, any number: bucket = (hash32 x count) >> 32 */
+#define MARGAY_TABLE_RECORDS 8u /* u32: address of unit 0 */
+#define MARGAY_TABLE_RECORDS_MAX 12u /* u32: budget of records */
+#define MARGAY_TABLE_UNUSED_NEXT 16u /* u32: first record never handed out (1-based) */
+#define MARGAY_TABLE_HAND 20u /* u32: the clock hand of age() */
+#define MARGAY_TABLE_FREE 24u /* u64: free stack, tag << 32 | record number */
+#define MARGAY_TABLE_LIVE 32u /* u32: live records */
+#define MARGAY_TABLE_BYTES 64u
+
+/* Bucket: one cache line */
+#define MARGAY_BUCKET_TAGS 0u
+#define MARGAY_BUCKET_LOCK 12u /* 0 free, else worker + 1 */
+#define MARGAY_BUCKET_ENTRIES 16u
+#define MARGAY_BUCKET_WAYS 12u
+#define MARGAY_BUCKET_BYTES 64u
+
+/* Session record: 64 bytes for IPv4, 128 for IPv6 */
+#define MARGAY_SESSION_STATE 0u /* u32 atomic: life in bits 0-1, enum SessionFlag above */
+#define MARGAY_SESSION_SEEN 4u /* u32: nowMs of the last packet, rounded down to 256 ms */
+#define MARGAY_SESSION_RULE 8u /* u32: policy slot << 16 | rule index that allowed it */
+#define MARGAY_SESSION_NEXT 12u /* u32: link in a free or limbo list */
+#define MARGAY_SESSION4_SOURCE 16u /* forward tuple: as the opener sent it */
+#define MARGAY_SESSION4_DESTINATION 20u
+#define MARGAY_SESSION4_PORTS 24u /* wire order: source in the low half */
+#define MARGAY_SESSION4_PROTOCOL 28u /* u8, then 3 bytes of zero */
+#define MARGAY_SESSION4_TO_SOURCE 32u /* the same after the rewrite */
+#define MARGAY_SESSION4_TO_DESTINATION 36u
+#define MARGAY_SESSION4_TO_PORTS 40u
+#define MARGAY_SESSION4_DELTA_ADDRESSES 44u /* u16: one's complement, addresses alone */
+#define MARGAY_SESSION4_DELTA_ALL 46u /* u16: addresses and ports */
+#define MARGAY_SESSION4_SOURCE_ENDPOINT 48u /* u32: index | incarnation << 16 */
+#define MARGAY_SESSION4_DESTINATION_ENDPOINT 52u
+#define MARGAY_SESSION4_GENERATION 56u /* u32: the generation that judged it */
+#define MARGAY_SESSION4_BACKEND 60u /* u32: backend id + 1, 0 = no service */
+#define MARGAY_SESSION4_BYTES 64u
+#define MARGAY_SESSION6_SOURCE 16u
+#define MARGAY_SESSION6_DESTINATION 32u
+#define MARGAY_SESSION6_PORTS 48u
+#define MARGAY_SESSION6_PROTOCOL 52u
+#define MARGAY_SESSION6_DELTA_ADDRESSES 56u
+#define MARGAY_SESSION6_DELTA_ALL 58u
+#define MARGAY_SESSION6_GENERATION 60u
+#define MARGAY_SESSION6_TO_SOURCE 64u
+#define MARGAY_SESSION6_TO_DESTINATION 80u
+#define MARGAY_SESSION6_TO_PORTS 96u
+#define MARGAY_SESSION6_SOURCE_ENDPOINT 100u
+#define MARGAY_SESSION6_DESTINATION_ENDPOINT 104u
+#define MARGAY_SESSION6_BACKEND 108u
+#define MARGAY_SESSION6_BYTES 128u
+enum margay_life {
+  MARGAY_LIFE_FREE = 0, MARGAY_LIFE_LIVE = 1, MARGAY_LIFE_ENDING = 2, MARGAY_LIFE_LIMBO = 3,
+};
+#define MARGAY_LIFES(X) \
+  X(MARGAY_LIFE_FREE, "free") X(MARGAY_LIFE_LIVE, "live") X(MARGAY_LIFE_ENDING, "ending") \
+  X(MARGAY_LIFE_LIMBO, "limbo")
+#define MARGAY_LIFE_MASK 3u
+enum margay_session_flag {
+  MARGAY_SESSION_FLAG_SYN_FORWARD = 4, MARGAY_SESSION_FLAG_SYN_RETURN = 8,
+  MARGAY_SESSION_FLAG_FIN_FORWARD = 16, MARGAY_SESSION_FLAG_FIN_RETURN = 32,
+  MARGAY_SESSION_FLAG_RESET = 64,
+};
+#define MARGAY_SESSION_FLAGS(X) \
+  X(MARGAY_SESSION_FLAG_SYN_FORWARD, "syn-forward") \
+  X(MARGAY_SESSION_FLAG_SYN_RETURN, "syn-return") \
+  X(MARGAY_SESSION_FLAG_FIN_FORWARD, "fin-forward") \
+  X(MARGAY_SESSION_FLAG_FIN_RETURN, "fin-return") X(MARGAY_SESSION_FLAG_RESET, "reset")
+
+/* Generation: a ring of 4 */
+#define MARGAY_GENERATION_RING 0x400u
+#define MARGAY_GENERATION_NUMBER 0u /* u32 atomic, 0 = unused */
+#define MARGAY_GENERATION_ENDPOINTS 4u /* u32: address of the block, 0 = none */
+#define MARGAY_GENERATION_ENDPOINT_COUNT 8u
+#define MARGAY_GENERATION_ADDRESSES 12u /* u32: hash of address -> endpoint */
+#define MARGAY_GENERATION_ADDRESS_MASK 16u
+#define MARGAY_GENERATION_SERVICES 20u /* u32: hash of (VIP, port, protocol) -> service */
+#define MARGAY_GENERATION_SERVICE_MASK 24u
+#define MARGAY_GENERATION_OWNED 28u /* u32: bit 0 endpoints, bit 1 services made by it */
+#define MARGAY_GENERATION_ADDRESS_COUNT 32u
+#define MARGAY_GENERATION_SERVICE_COUNT 36u
+#define MARGAY_GENERATION_BYTES 64u
+
+/* Worker */
+#define MARGAY_WORKERS 0x1000u
+#define MARGAY_WORKER_BYTES 1024u
+#define MARGAY_WORKER_EPOCH 0u /* u32 atomic: odd inside process or age, even outside */
+#define MARGAY_WORKER_GENERATION 4u /* u32: generation of the last frame */
+#define MARGAY_WORKER_FRAME_COUNT 8u /* u32: packets of the frame in hand */
+#define MARGAY_WORKER_POLICY_SLOT 12u /* u32: slot being called, 0 = none */
+#define MARGAY_WORKER_PHASE 16u /* u32, enum Phase: the journal of insert and end */
+#define MARGAY_WORKER_TABLE 20u /* u32: session table of the journal */
+#define MARGAY_WORKER_RECORD 24u /* u32: record of the journal */
+#define MARGAY_WORKER_LOCKS 28u /* u32: how many of the next four are held */
+#define MARGAY_WORKER_LOCKED 32u /* 4 x u32: addresses of the locked buckets, ascending */
+#define MARGAY_WORKER_LIMBO4 64u /* u32 open, u32 closed (heads; links in SESSION_NEXT) */
+#define MARGAY_WORKER_LIMBO6 72u
+#define MARGAY_WORKER_LIMBO_CLOSED 80u /* u32: 1 while SNAPSHOT holds */
+#define MARGAY_WORKER_SNAPSHOT 128u /* 16 x u32: epochs when the closed list was closed */
+#define MARGAY_WORKER_COUNTERS 512u /* 64 x u64: packets by enum Reason */
+#define MARGAY_COUNTERS 64u
+enum margay_phase {
+  MARGAY_PHASE_IDLE = 0, MARGAY_PHASE_INSERTING = 0x4d470001, MARGAY_PHASE_PUBLISHED = 0x4d470002,
+  MARGAY_PHASE_ENDING = 0x4d470003,
+};
+#define MARGAY_PHASES(X) \
+  X(MARGAY_PHASE_IDLE, "idle") X(MARGAY_PHASE_INSERTING, "inserting") \
+  X(MARGAY_PHASE_PUBLISHED, "published") X(MARGAY_PHASE_ENDING, "ending")
+
+/* Policy slots and interfaces */
+#define MARGAY_POLICY_SLOTS 0x5000u
+enum margay_slot_state {
+  MARGAY_SLOT_STATE_EMPTY = 0, MARGAY_SLOT_STATE_GENERATED = 1, MARGAY_SLOT_STATE_USER = 2,
+  MARGAY_SLOT_STATE_TRAPPED = 3,
+};
+#define MARGAY_SLOT_STATES(X) \
+  X(MARGAY_SLOT_STATE_EMPTY, "empty") X(MARGAY_SLOT_STATE_GENERATED, "generated") \
+  X(MARGAY_SLOT_STATE_USER, "user") X(MARGAY_SLOT_STATE_TRAPPED, "trapped")
+#define MARGAY_INTERFACES 0x9000u
+
+/* Staging */
+#define MARGAY_STAGING 0x10000u
+#define MARGAY_STAGING_BYTES 0x100000u
+
+/* Frames */
+#define MARGAY_FRAMES 0x110000u
+#define MARGAY_FRAME_BYTES 0x20000u
+#define MARGAY_FRAME_SLOTS 0u
+#define MARGAY_FRAME_WINDOWS 0x2000u
+#define MARGAY_FRAME_SCRATCH 0xa000u
+#define MARGAY_SLOT_BYTES 32u
+#define MARGAY_WINDOW_BYTES 128u
+#define MARGAY_SLOT_INTERFACE 0u /* in, u32 */
+#define MARGAY_SLOT_PACKET_LENGTH 4u /* in, u32: bytes from the L3 header to the packet's end */
+#define MARGAY_SLOT_WINDOW_LENGTH 8u /* in, u16: bytes of the window that are valid */
+#define MARGAY_SLOT_FLAGS 10u /* in, u8, enum SlotFlag */
+#define MARGAY_SLOT_HOOK 11u /* in, u8: 0 = from the interface */
+#define MARGAY_SLOT_VERDICT 12u /* out, u8, enum Verdict */
+#define MARGAY_SLOT_REASON 13u /* out, u8, enum Reason */
+#define MARGAY_SLOT_REWRITTEN 14u /* out, u8: 1 = the window differs from the input */
+#define MARGAY_SLOT_DIRECTION 15u /* out, u8: 0 forward, 1 return */
+#define MARGAY_SLOT_RULE 16u /* out, u32: policy slot << 16 | rule index; 0 = no rule */
+#define MARGAY_SLOT_SESSION 20u /* out, u32: address of the session record, 0 = none */
+#define MARGAY_SLOT_BACKEND 24u /* out, u32: backend id + 1, 0 = no service */
+#define MARGAY_SLOT_NEW_LENGTH 28u /* out, u32: packet length from the L3 header */
+enum margay_slot_flag {
+  MARGAY_SLOT_FLAG_PARTIAL_CHECKSUM = 1, MARGAY_SLOT_FLAG_GSO = 2, MARGAY_SLOT_FLAG_CHAINED = 4,
+  MARGAY_SLOT_FLAG_CHECKED = 8,
+};
+#define MARGAY_SLOT_FLAG_LIST(X) \
+  X(MARGAY_SLOT_FLAG_PARTIAL_CHECKSUM, "partial-checksum") X(MARGAY_SLOT_FLAG_GSO, "gso") \
+  X(MARGAY_SLOT_FLAG_CHAINED, "chained") X(MARGAY_SLOT_FLAG_CHECKED, "checked")
+enum margay_verdict {
+  MARGAY_VERDICT_NONE = 0, MARGAY_VERDICT_PASS = 1, MARGAY_VERDICT_DROP = 2,
+  MARGAY_VERDICT_REPLY = 3,
+};
+#define MARGAY_VERDICTS(X) \
+  X(MARGAY_VERDICT_NONE, "none") X(MARGAY_VERDICT_PASS, "pass") X(MARGAY_VERDICT_DROP, "drop") \
+  X(MARGAY_VERDICT_REPLY, "reply")
+enum margay_reason {
+  MARGAY_REASON_NONE = 0, MARGAY_REASON_ESTABLISHED = 1, MARGAY_REASON_ALLOWED = 2,
+  MARGAY_REASON_NO_GENERATION = 3, MARGAY_REASON_UNKNOWN_ENDPOINT = 4,
+  MARGAY_REASON_SPOOFED_SOURCE = 5, MARGAY_REASON_POLICY_DENIED = 6,
+  MARGAY_REASON_POLICY_TRAPPED = 7, MARGAY_REASON_CORE_TRAPPED = 8,
+  MARGAY_REASON_HEADERS_TOO_LONG = 9, MARGAY_REASON_TRUNCATED = 10, MARGAY_REASON_BAD_VERSION = 11,
+  MARGAY_REASON_BAD_HEADER_LENGTH = 12, MARGAY_REASON_BAD_TOTAL_LENGTH = 13,
+  MARGAY_REASON_BAD_CHECKSUM = 14, MARGAY_REASON_TIME_EXPIRED = 15, MARGAY_REASON_IP_OPTIONS = 16,
+  MARGAY_REASON_FRAGMENT = 17, MARGAY_REASON_EXTENSION_HEADER = 18,
+  MARGAY_REASON_UNSUPPORTED_PROTOCOL = 19, MARGAY_REASON_UNSUPPORTED_ICMP = 20,
+  MARGAY_REASON_BAD_TCP_FLAGS = 21, MARGAY_REASON_NO_BACKEND = 22, MARGAY_REASON_NO_SESSION = 23,
+  MARGAY_REASON_SESSION_TABLE_FULL = 24, MARGAY_REASON_TUPLE_COLLISION = 25,
+  MARGAY_REASON_ENDPOINT_MISMATCH = 26,
+};
+#define MARGAY_REASONS(X) \
+  X(MARGAY_REASON_NONE, "none") X(MARGAY_REASON_ESTABLISHED, "established") \
+  X(MARGAY_REASON_ALLOWED, "allowed") X(MARGAY_REASON_NO_GENERATION, "no-generation") \
+  X(MARGAY_REASON_UNKNOWN_ENDPOINT, "unknown-endpoint") \
+  X(MARGAY_REASON_SPOOFED_SOURCE, "spoofed-source") \
+  X(MARGAY_REASON_POLICY_DENIED, "policy-denied") \
+  X(MARGAY_REASON_POLICY_TRAPPED, "policy-trapped") X(MARGAY_REASON_CORE_TRAPPED, "core-trapped") \
+  X(MARGAY_REASON_HEADERS_TOO_LONG, "headers-too-long") X(MARGAY_REASON_TRUNCATED, "truncated") \
+  X(MARGAY_REASON_BAD_VERSION, "bad-version") \
+  X(MARGAY_REASON_BAD_HEADER_LENGTH, "bad-header-length") \
+  X(MARGAY_REASON_BAD_TOTAL_LENGTH, "bad-total-length") \
+  X(MARGAY_REASON_BAD_CHECKSUM, "bad-checksum") X(MARGAY_REASON_TIME_EXPIRED, "time-expired") \
+  X(MARGAY_REASON_IP_OPTIONS, "ip-options") X(MARGAY_REASON_FRAGMENT, "fragment") \
+  X(MARGAY_REASON_EXTENSION_HEADER, "extension-header") \
+  X(MARGAY_REASON_UNSUPPORTED_PROTOCOL, "unsupported-protocol") \
+  X(MARGAY_REASON_UNSUPPORTED_ICMP, "unsupported-icmp") \
+  X(MARGAY_REASON_BAD_TCP_FLAGS, "bad-tcp-flags") X(MARGAY_REASON_NO_BACKEND, "no-backend") \
+  X(MARGAY_REASON_NO_SESSION, "no-session") \
+  X(MARGAY_REASON_SESSION_TABLE_FULL, "session-table-full") \
+  X(MARGAY_REASON_TUPLE_COLLISION, "tuple-collision") \
+  X(MARGAY_REASON_ENDPOINT_MISMATCH, "endpoint-mismatch")
+
+/* Policy ABI (DESIGN 5) */
+enum margay_action {
+  MARGAY_ACTION_NO_MATCH = 0, MARGAY_ACTION_ALLOW = 1, MARGAY_ACTION_DENY = 2,
+  MARGAY_ACTION_PASS = 3,
+};
+#define MARGAY_ACTIONS(X) \
+  X(MARGAY_ACTION_NO_MATCH, "no-match") X(MARGAY_ACTION_ALLOW, "allow") \
+  X(MARGAY_ACTION_DENY, "deny") X(MARGAY_ACTION_PASS, "pass")
+
+/* Stage records */
+#define MARGAY_RECORD_HEADER_BYTES 8u
+enum margay_record_kind {
+  MARGAY_RECORD_KIND_CONFIGURE = 1, MARGAY_RECORD_KIND_BIND = 2, MARGAY_RECORD_KIND_MODULE = 3,
+  MARGAY_RECORD_KIND_BEGIN = 4, MARGAY_RECORD_KIND_ENDPOINTS = 5, MARGAY_RECORD_KIND_ENDPOINT = 6,
+  MARGAY_RECORD_KIND_ADDRESS = 7, MARGAY_RECORD_KIND_SERVICES = 8, MARGAY_RECORD_KIND_SERVICE = 9,
+  MARGAY_RECORD_KIND_ABANDON = 10,
+};
+#define MARGAY_RECORD_KINDS(X) \
+  X(MARGAY_RECORD_KIND_CONFIGURE, "configure") X(MARGAY_RECORD_KIND_BIND, "bind") \
+  X(MARGAY_RECORD_KIND_MODULE, "module") X(MARGAY_RECORD_KIND_BEGIN, "begin") \
+  X(MARGAY_RECORD_KIND_ENDPOINTS, "endpoints") X(MARGAY_RECORD_KIND_ENDPOINT, "endpoint") \
+  X(MARGAY_RECORD_KIND_ADDRESS, "address") X(MARGAY_RECORD_KIND_SERVICES, "services") \
+  X(MARGAY_RECORD_KIND_SERVICE, "service") X(MARGAY_RECORD_KIND_ABANDON, "abandon")
+#define MARGAY_CONFIGURE_WORKERS 0u /* u32 */
+#define MARGAY_CONFIGURE_SESSIONS4_MAX 4u /* u32 */
+#define MARGAY_CONFIGURE_SESSIONS6_MAX 8u /* u32 */
+#define MARGAY_CONFIGURE_ENDPOINTS_MAX 12u /* u32 */
+#define MARGAY_CONFIGURE_SERVICES_MAX 16u /* u32 */
+#define MARGAY_CONFIGURE_MEMORY_BYTES 20u /* u32, 0 = 4 GiB */
+#define MARGAY_CONFIGURE_SEED0 24u /* u64 */
+#define MARGAY_CONFIGURE_SEED1 32u /* u64 */
+#define MARGAY_CONFIGURE_MAGLEV_SEED 40u /* u64 */
+#define MARGAY_CONFIGURE_TIMEOUTS 48u /* 6 x u32, ms */
+#define MARGAY_CONFIGURE_BYTES 72u
+#define MARGAY_BIND_INTERFACE 0u
+#define MARGAY_BIND_ENDPOINT 4u
+#define MARGAY_BIND_BYTES 8u
+#define MARGAY_MODULE_SLOT 0u
+#define MARGAY_MODULE_KIND 4u
+#define MARGAY_MODULE_CODE 8u
+#define MARGAY_BEGIN_GENERATION 0u
+#define MARGAY_BEGIN_BYTES 8u
+#define MARGAY_ENDPOINTS_CAPACITY 0u /* u32: highest index + 1 */
+#define MARGAY_ENDPOINTS_ADDRESSES 4u /* u32: how many addresses may follow */
+#define MARGAY_ENDPOINTS_BYTES 8u
+#define MARGAY_ENDPOINT_INDEX 0u /* u32 */
+#define MARGAY_ENDPOINT_INCARNATION 4u /* u16 */
+#define MARGAY_ENDPOINT_KIND 6u /* u8, enum EndpointKind */
+#define MARGAY_ENDPOINT_EGRESS_SLOT 8u /* u16: policy slot; 0 = no policy applies */
+#define MARGAY_ENDPOINT_INGRESS_SLOT 10u /* u16 */
+#define MARGAY_ENDPOINT_ADDRESS4 12u /* 4 bytes, wire order; 0 = none */
+#define MARGAY_ENDPOINT_ADDRESS6 16u /* 16 bytes, wire order; 0 = none */
+#define MARGAY_ENDPOINT_BYTES 32u
+enum margay_endpoint_kind {
+  MARGAY_ENDPOINT_KIND_UNUSED = 0, MARGAY_ENDPOINT_KIND_WORKLOAD = 1,
+  MARGAY_ENDPOINT_KIND_UPLINK = 2,
+};
+#define MARGAY_ENDPOINT_KINDS(X) \
+  X(MARGAY_ENDPOINT_KIND_UNUSED, "unused") X(MARGAY_ENDPOINT_KIND_WORKLOAD, "workload") \
+  X(MARGAY_ENDPOINT_KIND_UPLINK, "uplink")
+#define MARGAY_ADDRESS_ADDRESS 0u /* 16 bytes */
+#define MARGAY_ADDRESS_ENDPOINT 16u /* u32 */
+#define MARGAY_ADDRESS_BYTES 24u
+#define MARGAY_SERVICES_CAPACITY 0u /* u32: how many may follow */
+#define MARGAY_SERVICES_BYTES 8u
+#define MARGAY_SERVICE_ADDRESS 0u /* 16 bytes (IPv4 as ::ffff:a.b.c.d) */
+#define MARGAY_SERVICE_PORT 16u /* u16, host order */
+#define MARGAY_SERVICE_PROTOCOL 18u /* u8 */
+#define MARGAY_SERVICE_SLOTS 20u /* u32: slots of the Maglev table, 0 = by size class */
+#define MARGAY_SERVICE_BACKENDS 24u /* u32: count */
+#define MARGAY_SERVICE_BACKEND 32u /* first backend */
+#define MARGAY_BACKEND_ADDRESS 0u /* 16 bytes */
+#define MARGAY_BACKEND_PORT 16u /* u16, host order */
+#define MARGAY_BACKEND_WEIGHT 18u /* u16, 0 = 1 */
+#define MARGAY_BACKEND_ID 20u /* u32: for reports */
+#define MARGAY_BACKEND_BYTES 24u
+enum margay_stage_error {
+  MARGAY_STAGE_ERROR_NONE = 0, MARGAY_STAGE_ERROR_BAD_LAYOUT_VERSION = 1,
+  MARGAY_STAGE_ERROR_ALREADY_CONFIGURED = 2, MARGAY_STAGE_ERROR_NOT_CONFIGURED = 3,
+  MARGAY_STAGE_ERROR_BUDGET_TOO_LARGE = 4, MARGAY_STAGE_ERROR_MEMORY_TOO_SMALL = 5,
+  MARGAY_STAGE_ERROR_TRUNCATED_RECORD = 6, MARGAY_STAGE_ERROR_UNKNOWN_RECORD = 7,
+  MARGAY_STAGE_ERROR_BAD_RECORD_LENGTH = 8, MARGAY_STAGE_ERROR_FIELD_OUT_OF_RANGE = 9,
+  MARGAY_STAGE_ERROR_NOTHING_STAGED = 10, MARGAY_STAGE_ERROR_STAGING_IN_PROGRESS = 11,
+  MARGAY_STAGE_ERROR_BAD_GENERATION = 12, MARGAY_STAGE_ERROR_GENERATION_BUSY = 13,
+  MARGAY_STAGE_ERROR_TABLE_NOT_STARTED = 14, MARGAY_STAGE_ERROR_TABLE_FULL = 15,
+  MARGAY_STAGE_ERROR_ARENA_FULL = 16, MARGAY_STAGE_ERROR_DUPLICATE_ADDRESS = 17,
+  MARGAY_STAGE_ERROR_DUPLICATE_SERVICE = 18, MARGAY_STAGE_ERROR_SLOT_IN_USE = 19,
+  MARGAY_STAGE_ERROR_SLOT_NOT_ADMITTED = 20, MARGAY_STAGE_ERROR_WRONG_FAMILY = 21,
+  MARGAY_STAGE_ERROR_MODULE_TOO_LARGE = 22, MARGAY_STAGE_ERROR_MODULE_MALFORMED = 23,
+  MARGAY_STAGE_ERROR_MODULE_FOREIGN_IMPORT = 24, MARGAY_STAGE_ERROR_MODULE_NO_ABI_VERSION = 25,
+  MARGAY_STAGE_ERROR_MODULE_WRONG_ABI_VERSION = 26, MARGAY_STAGE_ERROR_MODULE_NO_EVALUATE = 27,
+  MARGAY_STAGE_ERROR_MODULE_LOOP = 28, MARGAY_STAGE_ERROR_MODULE_RECURSION = 29,
+  MARGAY_STAGE_ERROR_MODULE_INDIRECT_CALL = 30, MARGAY_STAGE_ERROR_MODULE_BULK_MEMORY = 31,
+  MARGAY_STAGE_ERROR_MODULE_FORBIDDEN_SECTION = 32,
+  MARGAY_STAGE_ERROR_MODULE_FORBIDDEN_INSTRUCTION = 33, MARGAY_STAGE_ERROR_MODULE_TOO_COSTLY = 34,
+  MARGAY_STAGE_ERROR_MODULE_TOO_MANY_FUNCTIONS = 35,
+};
+#define MARGAY_STAGE_ERRORS(X) \
+  X(MARGAY_STAGE_ERROR_NONE, "none") \
+  X(MARGAY_STAGE_ERROR_BAD_LAYOUT_VERSION, "bad-layout-version") \
+  X(MARGAY_STAGE_ERROR_ALREADY_CONFIGURED, "already-configured") \
+  X(MARGAY_STAGE_ERROR_NOT_CONFIGURED, "not-configured") \
+  X(MARGAY_STAGE_ERROR_BUDGET_TOO_LARGE, "budget-too-large") \
+  X(MARGAY_STAGE_ERROR_MEMORY_TOO_SMALL, "memory-too-small") \
+  X(MARGAY_STAGE_ERROR_TRUNCATED_RECORD, "truncated-record") \
+  X(MARGAY_STAGE_ERROR_UNKNOWN_RECORD, "unknown-record") \
+  X(MARGAY_STAGE_ERROR_BAD_RECORD_LENGTH, "bad-record-length") \
+  X(MARGAY_STAGE_ERROR_FIELD_OUT_OF_RANGE, "field-out-of-range") \
+  X(MARGAY_STAGE_ERROR_NOTHING_STAGED, "nothing-staged") \
+  X(MARGAY_STAGE_ERROR_STAGING_IN_PROGRESS, "staging-in-progress") \
+  X(MARGAY_STAGE_ERROR_BAD_GENERATION, "bad-generation") \
+  X(MARGAY_STAGE_ERROR_GENERATION_BUSY, "generation-busy") \
+  X(MARGAY_STAGE_ERROR_TABLE_NOT_STARTED, "table-not-started") \
+  X(MARGAY_STAGE_ERROR_TABLE_FULL, "table-full") X(MARGAY_STAGE_ERROR_ARENA_FULL, "arena-full") \
+  X(MARGAY_STAGE_ERROR_DUPLICATE_ADDRESS, "duplicate-address") \
+  X(MARGAY_STAGE_ERROR_DUPLICATE_SERVICE, "duplicate-service") \
+  X(MARGAY_STAGE_ERROR_SLOT_IN_USE, "slot-in-use") \
+  X(MARGAY_STAGE_ERROR_SLOT_NOT_ADMITTED, "slot-not-admitted") \
+  X(MARGAY_STAGE_ERROR_WRONG_FAMILY, "wrong-family") \
+  X(MARGAY_STAGE_ERROR_MODULE_TOO_LARGE, "module-too-large") \
+  X(MARGAY_STAGE_ERROR_MODULE_MALFORMED, "module-malformed") \
+  X(MARGAY_STAGE_ERROR_MODULE_FOREIGN_IMPORT, "module-foreign-import") \
+  X(MARGAY_STAGE_ERROR_MODULE_NO_ABI_VERSION, "module-no-abi-version") \
+  X(MARGAY_STAGE_ERROR_MODULE_WRONG_ABI_VERSION, "module-wrong-abi-version") \
+  X(MARGAY_STAGE_ERROR_MODULE_NO_EVALUATE, "module-no-evaluate") \
+  X(MARGAY_STAGE_ERROR_MODULE_LOOP, "module-loop") \
+  X(MARGAY_STAGE_ERROR_MODULE_RECURSION, "module-recursion") \
+  X(MARGAY_STAGE_ERROR_MODULE_INDIRECT_CALL, "module-indirect-call") \
+  X(MARGAY_STAGE_ERROR_MODULE_BULK_MEMORY, "module-bulk-memory") \
+  X(MARGAY_STAGE_ERROR_MODULE_FORBIDDEN_SECTION, "module-forbidden-section") \
+  X(MARGAY_STAGE_ERROR_MODULE_FORBIDDEN_INSTRUCTION, "module-forbidden-instruction") \
+  X(MARGAY_STAGE_ERROR_MODULE_TOO_COSTLY, "module-too-costly") \
+  X(MARGAY_STAGE_ERROR_MODULE_TOO_MANY_FUNCTIONS, "module-too-many-functions")
+
+#endif
