@@ -1,6 +1,6 @@
-// The door for policy modules: the core itself reads a module's bytes before any engine compiles it,
-// so that Node, the native core and VPP refuse the same modules for the same reasons. Whether the
-// bytes are valid WebAssembly beyond what is looked at here, the engine's compiler says.
+// The door for policy modules: the core itself reads a module's bytes before any engine compiles
+// it, so that Node, the native core and VPP refuse the same modules for the same reasons. Whether
+// the bytes are valid WebAssembly beyond what is looked at here, the engine's compiler says.
 //
 //   sections   type, import, function, memory of 0 pages, constant globals, export, code, custom
 //   imports    env.memory, for generated modules alone
@@ -207,7 +207,7 @@ function evaluateType(m: Module, c: Cursor): bool {
   return !c.bad;
 }
 
-/** Walks the bodies until every function's cost is known; what never becomes known is a recursion. */
+/** Walks the bodies until every function's cost is known; what never is, is a recursion. */
 function bodies(m: Module, c: Cursor, walked: Walk): StageError {
   const end = c.end;
   let known: u32 = 0;

@@ -1,6 +1,6 @@
-// Ageing: a clock hand over each family's records. Called from a polling node, traffic or not, by any
-// worker; the hand is shared, each call takes the next stretch of it. The worker is inside (epoch odd)
-// while it looks, so that no record it has judged idle is reused before it claims it.
+// Ageing: a clock hand over each family's records. Called from a polling node, traffic or not, by
+// any worker; the hand is shared, each call takes the next stretch of it. The worker is inside
+// (epoch odd) while it looks, so that no record it has judged idle is reused before it claims it.
 //
 // Limits: a session ends at most one sweep of the records later than its idle time.
 import { endSession } from "./conntrack";

@@ -14,7 +14,8 @@ import { configured, refuse, root, SessionTable, tableOf } from "./root";
 const PLANNED_PERCENT: u64 = 64;
 const SESSIONS_MAX: u32 = 1 << 26;
 const SERVICES_MAX: u32 = 1 << 20;
-const SEED0: u64 = 0x243f6a8885a308d3; // pi's digits: the defaults are known, a host should set seeds
+// pi's digits: the defaults are known to all; a host should set seeds of its own.
+const SEED0: u64 = 0x243f6a8885a308d3;
 const SEED1: u64 = 0x13198a2e03707344;
 const MAGLEV_SEED: u64 = 0xa4093822299f31d0;
 

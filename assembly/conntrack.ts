@@ -3,15 +3,16 @@
 //   decide()   for misses and for SYNs: Service, backend, policies. Changes no state: a policy may
 //              trap, and then the frame is run again.
 //   touch()    for hits: seen, TCP bits.
-//   settle()   for the rest, in packet order: the key is looked up once more, for an earlier packet of
-//              this frame or another worker may have opened the session by now; only then does the
-//              decision count. So the result does not depend on where frames are cut.
+//   settle()   for the rest, in packet order: the key is looked up once more, for an earlier packet
+//              of this frame or another worker may have opened the session by now; only then does
+//              the decision count. So the result does not depend on where frames are cut.
 import { copyAddress, destinationOf, is4, last8, sourceOf, first8 } from "./family";
 import { Endpoint, endpointAt, isLive, ownerOf } from "./endpoint";
 import { Generation } from "./generation";
 import * as tcp from "./header/tcp";
 import {
-  EndpointKind, Life, LIFE_MASK, NO_ENDPOINT, Reason, SESSION4_BACKEND, SESSION4_DESTINATION_ENDPOINT,
+  EndpointKind, Life, LIFE_MASK, NO_ENDPOINT, Reason, SESSION4_BACKEND,
+  SESSION4_DESTINATION_ENDPOINT,
   SESSION4_GENERATION, SESSION4_PORTS, SESSION4_PROTOCOL, SESSION4_SOURCE_ENDPOINT,
   SESSION4_TO_PORTS, SESSION6_BACKEND, SESSION6_DESTINATION_ENDPOINT, SESSION6_GENERATION,
   SESSION6_PORTS, SESSION6_PROTOCOL, SESSION6_SOURCE_ENDPOINT, SESSION6_TO_PORTS, SESSION_RULE,

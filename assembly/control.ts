@@ -1,6 +1,6 @@
 // The control door: stage() and publish(), the only writers of tables. A host puts a stream of
-// records (layout.ts) into the staging buffer; a stream is carried out record by record, and the first
-// that is refused abandons the generation being staged. What is published is never changed.
+// records (layout.ts) into the staging buffer; a stream is carried out record by record, and the
+// first that is refused abandons the generation being staged. What is published is never changed.
 //
 //   Configure   once                      Bind     an interface's endpoint, at once
 //   Module      admitted for a slot       Begin    opens a generation: the published one + 1

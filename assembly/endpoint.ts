@@ -5,7 +5,8 @@
 //   addresses: open addressing, linear probing, at most half full; 32-byte entries
 //
 // Both belong to a generation and never change once it is published. An endpoint's identity is
-// index | incarnation << 16: sessions name both, so that a removed or replaced endpoint's sessions end.
+// index | incarnation << 16: sessions name both, so that a removed or replaced endpoint's sessions
+// end.
 import { Generation } from "./generation";
 import { hashAddress } from "./hash";
 import { first8, last8, sameAddress, is4 } from "./family";
@@ -69,7 +70,7 @@ export function isLive(g: Generation, identity: u32): bool {
     endpointAt(g, index).kind != <u8>EndpointKind.Unused;
 }
 
-/** Is this address the endpoint's own first one of its family? The fast half of the source check. */
+/** Is this address the endpoint's own first of its family? The fast half of the source check. */
 // @ts-ignore: decorator
 @inline
 export function ownsFirst<F>(e: Endpoint, address: usize): bool {

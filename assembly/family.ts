@@ -1,6 +1,6 @@
 // The two families as type parameters: V4 and V6 are the types of their addresses, so that
-// load<F>(pointer) loads an address, sizeof<F>() folds at compile time, and one generic source gives
-// two monomorphic functions. Nothing else in the program asks for the family.
+// load<F>(pointer) loads an address, sizeof<F>() folds at compile time, and one generic source
+// gives two monomorphic functions. Nothing else in the program asks for the family.
 import * as ipv4 from "./header/ipv4";
 import * as ipv6 from "./header/ipv6";
 import { load64be, mapped4 } from "./bytes";

@@ -8,8 +8,8 @@
 //   Begin of a later one ─► the oldest root is taken out: number to 0, then, once no worker can be
 //               inside with it, tables that no other root shares are freed
 //
-// The number is taken out first and workers are looked at second; a worker marks its epoch first and
-// looks for the number second: so either it finds 0 (and drops), or it is seen.
+// The number is taken out first and workers are looked at second; a worker marks its epoch first
+// and looks for the number second: so either it finds 0 (and drops), or it is seen.
 import {
   GENERATIONS, GENERATION_ADDRESSES, GENERATION_ADDRESS_COUNT, GENERATION_ADDRESS_MASK,
   GENERATION_BYTES, GENERATION_ENDPOINTS, GENERATION_ENDPOINT_COUNT, GENERATION_NUMBER,

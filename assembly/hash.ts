@@ -2,8 +2,9 @@
 // colliding flows cannot be made without them. Not cryptographic: an attacker who can time single
 // look-ups may still learn collisions; a bucket is then full, which is a counted verdict.
 //
-// A session key's 64 bits serve three ends: bits 32-63 choose the first bucket, bits 0-31 the second,
-// bits 32-39 are the tag. Rounds after wyhash's and Murmur's finalizers (xor, odd multiply, fold).
+// A session key's 64 bits serve three ends: bits 32-63 choose the first bucket, bits 0-31 the
+// second, bits 32-39 are the tag. Rounds after wyhash's and Murmur's finalizers (xor, odd multiply,
+// fold).
 import { first8, is4, last8 } from "./family";
 
 const K0: u64 = 0x9fb21c651e98df25;

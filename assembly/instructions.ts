@@ -1,5 +1,5 @@
-// One pass over a function body: which instructions may stand in a policy (DESIGN 5: it must end, on
-// every engine, and touch nothing but its arguments and what it may read).
+// One pass over a function body: which instructions may stand in a policy (DESIGN 5: it must end,
+// on every engine, and touch nothing but its arguments and what it may read).
 //
 //   refused by name: loop, call_indirect, bulk memory
 //   refused as forbidden: stores, global.set, table access, memory.grow, tail calls, SIMD, atomics

@@ -1,8 +1,9 @@
 // The memory layout and the ABI of the packet program: every number that the program and its hosts
-// share. This file alone defines them: asc compiles it into the core, the TypeScript hosts import it
-// as it stands, and native/layout.h is printed from it (npm run layout; a test fails where the header
-// is stale). Only constants and enums live here (plain ones where hosts print names). Offsets and
-// sizes are in bytes, little-endian; addresses and ports in packets and keys keep their wire order.
+// share. This file alone defines them: asc compiles it into the core, the TypeScript hosts import
+// it as it stands, and native/layout.h is printed from it (npm run layout; a test fails where the
+// header is stale). Only constants and enums live here (plain ones where hosts print names).
+// Offsets and sizes are in bytes, little-endian; addresses and ports in packets and keys keep their
+// wire order.
 //
 //   0x000000  unused: a null pointer must not hit a table
 //   0x000100  Root             budgets, seeds, timeouts, table bases, the last staging error
@@ -12,7 +13,7 @@
 //   0x009000  Interfaces       4,096 x u32: endpoint index + 1 of an interface, 0 = unknown
 //   0x010000  Staging buffer   1 MiB: the host writes records here, then calls stage(length)
 //   0x110000  Frames           16 x 128 KiB: slots, header windows, working records of a worker
-//   0x310000  Arena            session tables, then what generations allocate, up to the memory's end
+//   0x310000  Arena            session tables, then what generations allocate, to the end
 
 /** Version of this layout; a checkpoint or a host with another one is refused by name. */
 export const LAYOUT_VERSION: u32 = 1;
@@ -58,7 +59,8 @@ export const ROOT_BYTES: usize = 768;
 export const enum Timeout { Udp, Icmp, TcpOpening, TcpEstablished, TcpClosing, Other }
 export const TIMEOUTS: u32 = 6;
 
-// ---- Session table (one for each family, inside the root) ----------------------------------------
+// ---- Session table (one for each family, inside the root)
+// ----------------------------------------
 export const TABLE_BUCKETS: usize = 0; // u32: address of the first bucket
 export const TABLE_BUCKET_COUNT: usize = 4; // u32, any number: bucket = (hash32 x count) >> 32
 export const TABLE_RECORDS: usize = 8; // u32: address of unit 0
@@ -80,7 +82,8 @@ export const BUCKET_ENTRIES: usize = 16;
 export const BUCKET_WAYS: u32 = 12;
 export const BUCKET_BYTES: usize = 64;
 
-// ---- Session record: 64 bytes for IPv4, 128 for IPv6 ----------------------------------------------
+// ---- Session record: 64 bytes for IPv4, 128 for IPv6
+// ----------------------------------------------
 export const SESSION_STATE: usize = 0; // u32 atomic: life in bits 0-1, enum SessionFlag above
 export const SESSION_SEEN: usize = 4; // u32: nowMs of the last packet, rounded down to 256 ms
 export const SESSION_RULE: usize = 8; // u32: policy slot << 16 | rule index that allowed it
@@ -122,7 +125,8 @@ export const enum SessionFlag {
   SynForward = 4, SynReturn = 8, FinForward = 16, FinReturn = 32, Reset = 64,
 }
 
-// ---- Generation: a ring of 4 ----------------------------------------------------------------------
+// ---- Generation: a ring of 4
+// ----------------------------------------------------------------------
 export const GENERATION_RING: usize = 0x400;
 export const GENERATION_NUMBER: usize = 0; // u32 atomic, 0 = unused
 export const GENERATION_ENDPOINTS: usize = 4; // u32: address of the block, 0 = none
@@ -136,7 +140,8 @@ export const GENERATION_ADDRESS_COUNT: usize = 32;
 export const GENERATION_SERVICE_COUNT: usize = 36;
 export const GENERATION_BYTES: usize = 64;
 
-// ---- Worker ---------------------------------------------------------------------------------------
+// ---- Worker
+// ---------------------------------------------------------------------------------------
 export const WORKERS: usize = 0x1000;
 export const WORKER_BYTES: usize = 1024;
 export const WORKER_EPOCH: usize = 0; // u32 atomic: odd inside process or age, even outside
@@ -164,16 +169,19 @@ export const enum Phase {
   Ending = 0x4d470003, // locks held, entries being cleared
 }
 
-// ---- Policy slots and interfaces --------------------------------------------------------------------
+// ---- Policy slots and interfaces
+// --------------------------------------------------------------------
 export const POLICY_SLOTS: usize = 0x5000;
 export const enum SlotState { Empty, Generated, User, Trapped }
 export const INTERFACES: usize = 0x9000;
 
-// ---- Staging ------------------------------------------------------------------------------------------
+// ---- Staging
+// ------------------------------------------------------------------------------------------
 export const STAGING: usize = 0x10000;
 export const STAGING_BYTES: u32 = 0x100000;
 
-// ---- Frames -------------------------------------------------------------------------------------------
+// ---- Frames
+// -------------------------------------------------------------------------------------------
 export const FRAMES: usize = 0x110000;
 export const FRAME_BYTES: usize = 0x20000;
 export const FRAME_SLOTS: usize = 0;
@@ -212,13 +220,15 @@ export enum Reason {
   NoBackend, NoSession, SessionTableFull, TupleCollision, EndpointMismatch,
 }
 
-// ---- Policy ABI (DESIGN 5) ------------------------------------------------------------------------------
-// evaluate(packet, protocol, sourceHi, sourceLo, destinationHi, destinationLo, sourcePort,
+// ---- Policy ABI (DESIGN 5)
+// ------------------------------------------------------------------------------ evaluate(packet,
+// protocol, sourceHi, sourceLo, destinationHi, destinationLo, sourcePort,
 //          destinationPort, icmp, nowSeconds) -> i32: bits 0-7 enum Action, bits 8-23 rule index
 export const enum Action { NoMatch, Allow, Deny, Pass }
 
-// ---- Stage records ----------------------------------------------------------------------------------------
-// A stream is a run of records: u16 kind, u16 flags, u32 length of the body, body, padding to 8.
+// ---- Stage records
+// ---------------------------------------------------------------------------------------- A stream
+// is a run of records: u16 kind, u16 flags, u32 length of the body, body, padding to 8.
 export const RECORD_HEADER_BYTES: u32 = 8;
 export const enum RecordKind {
   Configure = 1, Bind = 2, Module = 3, Begin = 4, Endpoints = 5, Endpoint = 6, Address = 7,

@@ -1,5 +1,5 @@
-// The parser: an L3 header in a window to a Packet, or the reason for a drop. All checks stand here;
-// behind it, accessors are total. What does not fit the program yet (IPv4 options, fragments,
+// The parser: an L3 header in a window to a Packet, or the reason for a drop. All checks stand
+// here; behind it, accessors are total. What does not fit the program yet (IPv4 options, fragments,
 // extension headers, other protocols) is dropped by name, never passed.
 //
 // Inputs are the slot's lengths, which the adapter vouches for: windowLength <= 128 and

@@ -1,6 +1,6 @@
-// process(): what happens to a frame, top to bottom. One function a step, each a loop over the frame;
-// the order is strict. Until `touch`, nothing but scratch is written: a policy that traps in `decide`
-// leaves a frame that can be run again.
+// process(): what happens to a frame, top to bottom. One function a step, each a loop over the
+// frame; the order is strict. Until `touch`, nothing but scratch is written: a policy that traps in
+// `decide` leaves a frame that can be run again.
 //
 //   enter ─► parse ─► source check ─► lists by family ─► look-up ─► decide misses and SYNs
 //         ─► touch hits ─► settle the rest, in packet order ─► rewrite ─► finish: slots, counters
@@ -24,8 +24,8 @@ import { enter, leave, Worker, workerAt } from "./worker";
 
 /**
  * Judges and rewrites the `count` packets of the worker's frame under a generation. Time is an
- * argument: milliseconds (wrapping) and Unix seconds. Returns 0, or -1 for a worker or a count out of
- * range, and then nothing was touched.
+ * argument: milliseconds (wrapping) and Unix seconds. Returns 0, or -1 for a worker or a count out
+ * of range, and then nothing was touched.
  */
 export function process(
   worker: u32, count: u32, nowMs: u32, nowSeconds: u32, generation: u32,

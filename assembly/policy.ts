@@ -1,6 +1,6 @@
 // Policies: functions in the table, called by slot. The module is foreign code that the door let in
-// (admission.ts): it ends, but it may trap; so the slot called is on record, nothing of the frame has
-// changed any state yet, and recover() turns a slot that trapped into deny.
+// (admission.ts): it ends, but it may trap; so the slot called is on record, nothing of the frame
+// has changed any state yet, and recover() turns a slot that trapped into deny.
 import { Action, POLICY_SLOTS, POLICY_SLOTS_MAX, Reason, SlotState } from "./layout";
 import { destinationOf, hiOf, loOf, sourceOf } from "./family";
 import { Packet } from "./packet";
@@ -17,7 +17,8 @@ export function setSlotState(slot: u32, state: u32): void {
 
 /**
  * Asks the policy of a slot about a packet. `to` is the address of the destination after DNAT, and
- * `toPort` its port, host order. Returns Allowed, PolicyDenied or PolicyTrapped; p.rule says which rule.
+ * `toPort` its port, host order. Returns Allowed, PolicyDenied or PolicyTrapped; p.rule says which
+ * rule.
  */
 export function judge<F>(
   w: Worker, p: Packet, index: u32, slot: u32, to: usize, toPort: u32, nowSeconds: u32,

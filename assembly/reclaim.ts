@@ -6,9 +6,9 @@
 //   retire(): the worker's open limbo list
 //   reclaim(): open ──close: snapshot all epochs──► closed ──every worker has passed──► free stack
 //
-// A worker has passed when its epoch in the snapshot was even (it was outside) or has changed since.
-// An idle worker's is even: it blocks nobody. Each worker keeps its own limbo lists; the free stack
-// is shared, for one worker may open flows while another ages them.
+// A worker has passed when its epoch in the snapshot was even (it was outside) or has changed
+// since. An idle worker's is even: it blocks nobody. Each worker keeps its own limbo lists; the
+// free stack is shared, for one worker may open flows while another ages them.
 import { is4 } from "./family";
 import {
   LIFE_MASK, Life, SESSION_NEXT, SESSION_STATE, TABLE_FREE, TABLE_UNUSED_NEXT, WORKER_EPOCH,

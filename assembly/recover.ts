@@ -17,7 +17,7 @@ import { clearLocked, recordAt, unindex, unlockAll } from "./session";
 import { Slot } from "./slot";
 import { count, leave, Worker, workerAt } from "./worker";
 
-/** Returns the policy slot that trapped, 0 for the core itself, -1 when there is nothing to recover. */
+/** Returns the policy slot that trapped, 0 for the core itself, -1 with nothing to recover. */
 export function recover(worker: u32): i32 {
   if (!configured() || worker >= root().workers) return -1;
   const w = workerAt(worker);

@@ -1,10 +1,11 @@
 // The rewrite of a packet by its session: addresses and ports of the other side of the record, and
-// two checksum additions. Forward packets take the `to` tuple; return packets take the opener's tuple
-// turned round.
+// two checksum additions. Forward packets take the `to` tuple; return packets take the opener's
+// tuple turned round.
 //
-// The IPv4 header's checksum changes by the addresses alone, TCP's and UDP's by addresses and ports;
-// with a partial checksum the field holds the pseudo-header's sum alone, not complemented, so the
-// addresses are added to it. A UDP checksum of 0 (none) stays 0, a computed 0 is sent as 0xffff.
+// The IPv4 header's checksum changes by the addresses alone, TCP's and UDP's by addresses and
+// ports; with a partial checksum the field holds the pseudo-header's sum alone, not complemented,
+// so the addresses are added to it. A UDP checksum of 0 (none) stays 0, a computed 0 is sent as
+// 0xffff.
 import { adjust, deltaOf, fold } from "./checksum";
 import { copyAddress, destinationOf, is4, sourceOf } from "./family";
 import * as icmp from "./header/icmp";

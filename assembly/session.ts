@@ -6,12 +6,12 @@
 // Life-cycle of a record:     take()        insert()          end()          reclaim()
 //                        Free ──────► in hand ──────► Live ──────► Ending, Limbo ──────► Free
 //
-// Synchronisation. Readers take no lock: an entry is published by an atomic exchange after the record
-// it names is whole; a record's identity never changes while any worker that could have seen it is
-// inside a frame (reclaim.ts). Writers lock all candidate buckets of both keys, in ascending order,
-// and look both keys up again under the locks. Nothing under a lock calls out or can trap; should it
-// all the same, the worker's journal tells recover() what to undo. A tag is a hint and may be stale;
-// an entry decides.
+// Synchronisation. Readers take no lock: an entry is published by an atomic exchange after the
+// record it names is whole; a record's identity never changes while any worker that could have seen
+// it is inside a frame (reclaim.ts). Writers lock all candidate buckets of both keys, in ascending
+// order, and look both keys up again under the locks. Nothing under a lock calls out or can trap;
+// should it all the same, the worker's journal tells recover() what to undo. A tag is a hint and
+// may be stale; an entry decides.
 //
 // Limits: 12 entries a bucket, two buckets a key; full is the verdict session-table-full.
 import { fold } from "./checksum";
@@ -158,7 +158,8 @@ export function findPacket<F>(t: SessionTable, p: Packet): u32 {
 @inline
 function hashForward<F>(r: usize): u64 {
   return hashTuple<F>(
-    sourceIn<F>(r), destinationIn<F>(r), portsIn<F>(r), protocolIn<F>(r), root().seed0, root().seed1,
+    sourceIn<F>(r), destinationIn<F>(r), portsIn<F>(r), protocolIn<F>(r), root().seed0,
+    root().seed1,
   );
 }
 // @ts-ignore: decorator
@@ -229,8 +230,9 @@ export const enum Insertion { Done, Found, Collision, Full }
 
 /**
  * Puts the record in the worker's hand (w.record), its identity written, into the index under both
- * its tuples. Found: another worker was first, and p.entry names that session's entry; Collision: the
- * reply's tuple belongs to another session; Full: no way is free. But for Done, nothing was published.
+ * its tuples. Found: another worker was first, and p.entry names that session's entry; Collision:
+ * the reply's tuple belongs to another session; Full: no way is free. But for Done, nothing was
+ * published.
  */
 export function insert<F>(w: Worker, p: Packet, state: u32): Insertion {
   const t = tableOf<F>();

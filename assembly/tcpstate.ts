@@ -1,7 +1,7 @@
 // What a session has seen of TCP, as bits that only ever get set, so that either worker may add to
 // them in any order; and the idle time that follows from them.
 //
-//   forward SYN ─► opening ─ return SYN ─► established ─ a FIN or RST ─► closing ─ both FINs, or RST ─► closed
+//   forward SYN ─► opening ─ return SYN ─► established ─ FIN, RST ─► closing ─ all ─► closed
 //
 // A session picked up in mid-flow starts as established. A closed session still carries what trails
 // behind (the last ACK); a SYN on it is a new connection and is judged (conntrack.ts).

@@ -1,5 +1,5 @@
-// A worker's record: its epoch (odd inside process and age), the journal that recover() reads after a
-// trap, its limbo lists and its counters. Written by its own thread alone; others read the epoch.
+// A worker's record: its epoch (odd inside process and age), the journal that recover() reads after
+// a trap, its limbo lists and its counters. Written by its own thread alone; others read the epoch.
 import {
   COUNTERS, WORKERS, WORKER_BYTES, WORKER_COUNTERS, WORKER_EPOCH, WORKER_FRAME_COUNT,
   WORKER_GENERATION, WORKER_LIMBO4, WORKER_LIMBO6, WORKER_LIMBO_CLOSED, WORKER_LOCKED, WORKER_LOCKS,

@@ -1,16 +1,13 @@
 #!/usr/bin/env node
-// Builds what needs no compiler but npm's: the packet program (build/margay.wasm and its .wat) and the
-// command (dist/margay.js). Runs at `npm ci` (prepare), says what is missing under --omit=dev.
-import { createRequire } from "node:module";
+// Builds what needs no compiler but npm's: the packet program (build/margay.wasm and its .wat) and
+// the command (dist/margay.js). Runs at `npm ci` (prepare), says what is missing under --omit=dev.
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { createHash } from "node:crypto";
-
-const require = createRequire(import.meta.url);
 
 function missing(names) {
   return names.filter((name) => {
     try {
-      require.resolve(name);
+      import.meta.resolve(name);
       return false;
     } catch {
       return true;

@@ -1,5 +1,5 @@
-// Packets for tests: built field by field, checksums right unless a test breaks them, payload filled
-// with 0xa5 so that unwritten bytes show.
+// Packets for tests: built field by field, checksums right unless a test breaks them, payload
+// filled with 0xa5 so that unwritten bytes show.
 import { addressBytes, familyOf } from "../host/model/address.ts";
 
 export interface Spec {

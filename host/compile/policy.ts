@@ -43,7 +43,8 @@ export async function compilePolicy(policy: Policy): Promise<Uint8Array> {
     const { i32, i64 } = binaryen;
     const parameters = binaryen.createType([i32, i32, i64, i64, i64, i64, i32, i32, i32, i32]);
     const body = policy.rules.map((rule, i) => emitter.rule(policy, rule, i));
-    body.push(module.i32.const(Action.NoMatch));
+    // The index behind the last rule says that none matched.
+    body.push(module.i32.const(Action.NoMatch | (policy.rules.length << 8)));
     module.addFunction("evaluate", parameters, i32, [], module.block(null, body, i32));
     module.addFunctionExport("evaluate", "evaluate");
     module.addCustomSection(ABI_SECTION, new TextEncoder().encode(ABI_GENERATED));
@@ -79,7 +80,9 @@ class Emitter {
 
   private conditions(rule: Rule): Expression[] {
     const conditions: Expression[] = [];
-    if (rule.protocol !== undefined) conditions.push(this.isProtocol(protocolNumber(rule.protocol)));
+    if (rule.protocol !== undefined) {
+      conditions.push(this.isProtocol(protocolNumber(rule.protocol)));
+    }
     if (rule.source) conditions.push(this.inPrefixes("source", rule.source));
     if (rule.destination) conditions.push(this.inPrefixes("destination", rule.destination));
     if (rule.sourcePorts) conditions.push(this.inPorts("sourcePort", rule.sourcePorts));
@@ -148,7 +151,9 @@ const LOW = (1n << 64n) - 1n;
 /** 80, "80" or "8000-8080", as first and last. */
 export function portRange(text: number | string): [number, number] {
   const [first, last = first] = String(text).split("-").map(Number) as [number, number?];
-  const right = [first, last].every((port) => Number.isInteger(port) && port! >= 0 && port! < 65536);
-  if (!right || first > last) throw new Error(`port "${text}": expected 0 to 65535 or first-last`);
+  const isPort = (port: number): boolean => Number.isInteger(port) && port >= 0 && port < 65536;
+  if (!isPort(first) || !isPort(last) || first > last) {
+    throw new Error(`port "${text}": expected 0 to 65535 or first-last`);
+  }
   return [first, last];
 }

@@ -1,5 +1,6 @@
-// A program, in plain objects, to a push: modules for what changed, and the records of a generation.
-// Policies are known by their content: equal ones share a slot, and an unchanged one is not sent again.
+// A program, in plain objects, to a push: modules for what changed, and the records of a
+// generation. Policies are known by their content: equal ones share a slot, and an unchanged one is
+// not sent again.
 //
 // Limits: 4,095 different policies at a time, counting those of the generation before.
 import { createHash } from "node:crypto";
@@ -7,7 +8,8 @@ import { POLICY_SLOTS_MAX } from "../../assembly/layout.ts";
 import type { PolicyModule, Push } from "../dataplane/dataplane.ts";
 import type { Policy, Program, UserPolicy } from "../model/program.ts";
 import { compilePolicy } from "./policy.ts";
-import { beginRecord, bindRecord, concat, endpointRecords, serviceRecords } from "./records.ts";
+import { beginRecord, bindRecord, endpointRecords, serviceRecords } from "./records.ts";
+import { concat } from "../dataplane/record.ts";
 
 interface Held {
   slot: number;

@@ -1,5 +1,5 @@
-// Stage records: the plain objects of host/model to the bytes that the core's stage() reads. Formats
-// and offsets: assembly/layout.ts.
+// Stage records: the plain objects of host/model to the bytes that the core's stage() reads.
+// Formats and offsets: assembly/layout.ts.
 import {
   BACKEND_ADDRESS, BACKEND_BYTES, BACKEND_ID, BACKEND_PORT, BACKEND_WEIGHT, BEGIN_BYTES,
   BEGIN_GENERATION, BIND_BYTES, BIND_ENDPOINT, BIND_INTERFACE, CONFIGURE_BYTES,
@@ -8,36 +8,13 @@ import {
   CONFIGURE_WORKERS, ADDRESS_ADDRESS, ADDRESS_BYTES, ADDRESS_ENDPOINT, ENDPOINTS_ADDRESSES,
   ENDPOINTS_BYTES, ENDPOINTS_CAPACITY, ENDPOINT_ADDRESS4, ENDPOINT_ADDRESS6, ENDPOINT_BYTES,
   ENDPOINT_EGRESS_SLOT, ENDPOINT_INCARNATION, ENDPOINT_INDEX, ENDPOINT_INGRESS_SLOT, ENDPOINT_KIND,
-  EndpointKind, MODULE_CODE, MODULE_KIND, MODULE_SLOT, NO_ENDPOINT, RECORD_HEADER_BYTES, RecordKind,
+  EndpointKind, NO_ENDPOINT, RecordKind,
   SERVICES_BYTES, SERVICES_CAPACITY, SERVICE_ADDRESS, SERVICE_BACKEND, SERVICE_BACKENDS,
-  SERVICE_PORT, SERVICE_PROTOCOL, SERVICE_SLOTS, SlotState,
+  SERVICE_PORT, SERVICE_PROTOCOL, SERVICE_SLOTS,
 } from "../../assembly/layout.ts";
+import { putBytes, record } from "../dataplane/record.ts";
 import { addressBytes, isMapped } from "../model/address.ts";
 import { protocolNumber, type Budgets, type Endpoint, type Service } from "../model/program.ts";
-
-/** One record: header, body, zeros up to 8 bytes. */
-function record(kind: RecordKind, bytes: number, fill: (body: DataView) => void): Uint8Array {
-  const padded = RECORD_HEADER_BYTES + Math.ceil(bytes / 8) * 8;
-  const out = new Uint8Array(padded);
-  const header = new DataView(out.buffer);
-  header.setUint16(0, kind, true);
-  header.setUint32(4, bytes, true);
-  fill(new DataView(out.buffer, RECORD_HEADER_BYTES, bytes));
-  return out;
-}
-function put(body: DataView, at: number, bytes: Uint8Array): void {
-  new Uint8Array(body.buffer, body.byteOffset, body.byteLength).set(bytes, at);
-}
-
-export function concat(records: Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(records.reduce((sum, each) => sum + each.length, 0));
-  let at = 0;
-  for (const each of records) {
-    out.set(each, at);
-    at += each.length;
-  }
-  return out;
-}
 
 /** The first record of all. Sessions, endpoints, services: budgets for the dataplane's life. */
 export function configureRecord(budgets: Budgets): Uint8Array {
@@ -59,14 +36,6 @@ export function bindRecord(index: number, endpoint: number | undefined): Uint8Ar
   return record(RecordKind.Bind, BIND_BYTES, (body) => {
     body.setUint32(BIND_INTERFACE, index, true);
     body.setUint32(BIND_ENDPOINT, endpoint ?? NO_ENDPOINT, true);
-  });
-}
-
-export function moduleRecord(slot: number, kind: SlotState, wasm: Uint8Array): Uint8Array {
-  return record(RecordKind.Module, MODULE_CODE + wasm.length, (body) => {
-    body.setUint32(MODULE_SLOT, slot, true);
-    body.setUint32(MODULE_KIND, kind, true);
-    put(body, MODULE_CODE, wasm);
   });
 }
 
@@ -109,8 +78,8 @@ function endpointRecord(
     body.setUint8(ENDPOINT_KIND, kind);
     body.setUint16(ENDPOINT_EGRESS_SLOT, slotOf(endpoint.egress, "egress"), true);
     body.setUint16(ENDPOINT_INGRESS_SLOT, slotOf(endpoint.ingress, "ingress"), true);
-    if (own4) put(body, ENDPOINT_ADDRESS4, own4.subarray(12));
-    if (own6) put(body, ENDPOINT_ADDRESS6, own6);
+    if (own4) putBytes(body, ENDPOINT_ADDRESS4, own4.subarray(12));
+    if (own6) putBytes(body, ENDPOINT_ADDRESS6, own6);
   });
   const further = all.filter((each) => each !== own4 && each !== own6);
   return [first, ...further.map((address) => addressRecord(address, index))];
@@ -118,7 +87,7 @@ function endpointRecord(
 
 function addressRecord(address: Uint8Array, endpoint: number): Uint8Array {
   return record(RecordKind.Address, ADDRESS_BYTES, (body) => {
-    put(body, ADDRESS_ADDRESS, address);
+    putBytes(body, ADDRESS_ADDRESS, address);
     body.setUint32(ADDRESS_ENDPOINT, endpoint, true);
   });
 }
@@ -140,14 +109,14 @@ export function serviceRecords(services: Service[]): Uint8Array[] {
 function serviceRecord(service: Service, firstId: number): Uint8Array {
   const bytes = SERVICE_BACKEND + service.backends.length * BACKEND_BYTES;
   return record(RecordKind.Service, bytes, (body) => {
-    put(body, SERVICE_ADDRESS, addressBytes(service.address));
+    putBytes(body, SERVICE_ADDRESS, addressBytes(service.address));
     body.setUint16(SERVICE_PORT, service.port, true);
     body.setUint8(SERVICE_PROTOCOL, protocolNumber(service.protocol));
     body.setUint32(SERVICE_SLOTS, service.maglevSlots ?? 0, true);
     body.setUint32(SERVICE_BACKENDS, service.backends.length, true);
     service.backends.forEach((backend, i) => {
       const at = SERVICE_BACKEND + i * BACKEND_BYTES;
-      put(body, at + BACKEND_ADDRESS, addressBytes(backend.address));
+      putBytes(body, at + BACKEND_ADDRESS, addressBytes(backend.address));
       body.setUint16(at + BACKEND_PORT, backend.port, true);
       body.setUint16(at + BACKEND_WEIGHT, backend.weight ?? 1, true);
       body.setUint32(at + BACKEND_ID, firstId + i, true);

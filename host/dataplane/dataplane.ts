@@ -1,7 +1,7 @@
-// The dataplane as the agent sees it: one interface, three engines. An engine runs the very bytes of
-// build/margay.wasm; it moves records, modules and frames, and decides nothing.
+// The dataplane as the agent sees it: one interface, three engines. An engine runs the very bytes
+// of build/margay.wasm; it moves records, modules and frames, and decides nothing.
 //
-//   push({ generation, modules, records })  ->  admitted, compiled, staged, published: all or nothing
+//   push({ generation, modules, records })  ->  admitted, compiled, staged, published: all or none
 //   process(worker, packets, clock)         ->  a result for each packet, in order
 //
 // Errors: a refused push throws PushRefused with the core's reason; the generation before runs on.
@@ -38,6 +38,11 @@ export interface Result {
   backend: number | undefined;
   /** The packet as it leaves; undefined for a drop. */
   bytes: Uint8Array | undefined;
+}
+
+/** A result in VPP, which drops some packets before the plugin sees them, or behind it. */
+export interface VppResult extends Omit<Result, "reason"> {
+  reason: Reason | "vpp-input" | "vpp-forward";
 }
 
 export interface PolicyModule {

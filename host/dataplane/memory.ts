@@ -1,5 +1,5 @@
-// Views of the program's linear memory, for hosts: they write slots, windows and the staging buffer,
-// and read results, counters and sessions. Offsets come from assembly/layout.ts alone.
+// Views of the program's linear memory, for hosts: they write slots, windows and the staging
+// buffer, and read results, counters and sessions. Offsets come from assembly/layout.ts alone.
 import {
   COUNTERS, FRAMES, FRAME_BYTES, FRAME_SLOTS, FRAME_WINDOWS, LIFE_MASK, Life, Reason, ROOT,
   ROOT_ERROR, ROOT_ERROR_DETAIL, ROOT_ERROR_RECORD, ROOT_SESSIONS4, ROOT_SESSIONS6, ROOT_WORKERS,
@@ -109,7 +109,8 @@ export class Memory {
   private output(worker: number, i: number, packet: Packet): Uint8Array {
     const slot = this.slotOf(worker, i);
     const length = this.view.getUint32(slot + SLOT_NEW_LENGTH, true);
-    const out = packet.bytes.slice(0, Math.min(length, packet.bytes.length));
+    // Not slice(): a Node Buffer's shares memory, and the caller's packet must stay as it was.
+    const out = Uint8Array.from(packet.bytes.subarray(0, length));
     if (this.view.getUint8(slot + SLOT_REWRITTEN)) {
       const window = Math.min(out.length, WINDOW_BYTES);
       const at = this.windowOf(worker, i);

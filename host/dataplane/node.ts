@@ -2,16 +2,16 @@
 // over one shared memory; other threads attach to the same memory (attach). In Node there is no
 // prefetch, and modules change between frames, so one table an instance serves.
 //
-// A trap comes back as an exception: recover() says whose it was. A policy's: its slot denies from now
-// on and the frame is run again. The core's own: the frame is dropped and counted.
+// A trap comes back as an exception: recover() says whose it was. A policy's: its slot denies from
+// now on and the frame is run again. The core's own: the frame is dropped and counted.
 import { instantiateSync } from "@assemblyscript/loader";
 import { POLICY_SLOTS_MAX, SlotState, FRAME_PACKETS_MAX } from "../../assembly/layout.ts";
-import { moduleRecord } from "../compile/records.ts";
 import {
   PushRefused, type Clock, type Dataplane, type Packet, type PolicyModule, type Push, type Result,
   type SessionView, type Trap,
 } from "./dataplane.ts";
 import { Memory } from "./memory.ts";
+import { moduleRecord } from "./record.ts";
 import type { Reason } from "../../assembly/layout.ts";
 
 export interface CoreExports extends Record<string, unknown> {

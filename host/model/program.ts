@@ -1,5 +1,5 @@
-// What one node's packet program is told, in plain objects: endpoints, services, policies. The state
-// stage makes it (from a file for now), the compile stage turns it into records and modules.
+// What one node's packet program is told, in plain objects: endpoints, services, policies. The
+// state stage makes it (from a file for now), the compile stage turns it into records and modules.
 
 export type Protocol = "tcp" | "udp" | "icmp" | "icmp6" | number;
 

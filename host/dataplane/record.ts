@@ -1,0 +1,40 @@
+// The stream of stage records: its framing, and the one record that engines make themselves. What
+// the other records hold is compiled (host/compile/records.ts). Formats: assembly/layout.ts.
+import {
+  MODULE_CODE, MODULE_KIND, MODULE_SLOT, RECORD_HEADER_BYTES, RecordKind, SlotState,
+} from "../../assembly/layout.ts";
+
+/** One record: header, body, zeros up to 8 bytes. */
+export function record(
+  kind: RecordKind, bytes: number, fill: (body: DataView) => void,
+): Uint8Array {
+  const padded = RECORD_HEADER_BYTES + Math.ceil(bytes / 8) * 8;
+  const out = new Uint8Array(padded);
+  const header = new DataView(out.buffer);
+  header.setUint16(0, kind, true);
+  header.setUint32(4, bytes, true);
+  fill(new DataView(out.buffer, RECORD_HEADER_BYTES, bytes));
+  return out;
+}
+export function putBytes(body: DataView, at: number, bytes: Uint8Array): void {
+  new Uint8Array(body.buffer, body.byteOffset, body.byteLength).set(bytes, at);
+}
+
+export function concat(records: Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(records.reduce((sum, each) => sum + each.length, 0));
+  let at = 0;
+  for (const each of records) {
+    out.set(each, at);
+    at += each.length;
+  }
+  return out;
+}
+
+/** A policy module for the door: its slot, its kind, its bytes. */
+export function moduleRecord(slot: number, kind: SlotState, wasm: Uint8Array): Uint8Array {
+  return record(RecordKind.Module, MODULE_CODE + wasm.length, (body) => {
+    body.setUint32(MODULE_SLOT, slot, true);
+    body.setUint32(MODULE_KIND, kind, true);
+    putBytes(body, MODULE_CODE, wasm);
+  });
+}
