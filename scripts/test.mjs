@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// `npm test`: native parts where their tools are there, types, all suites, then the demands. Ends with
-// one line that counts the tests. `npm test -- PATTERN` runs what matches and leaves the demands out.
+// `npm test`: native parts where their tools are there, types, all suites, then the demands. Ends
+// with one line that counts the tests. `npm test -- PATTERN` runs what matches and leaves the
+// demands out.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 

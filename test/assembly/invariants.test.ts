@@ -1,5 +1,5 @@
-// The core's invariants (DESIGN 3), read off the module itself: what it imports, that it owns nothing,
-// and that the loops which every packet passes call nothing but prefetch.
+// The core's invariants (DESIGN 3), read off the module itself: what it imports, that it owns
+// nothing, and that the loops which every packet passes call nothing but prefetch.
 import binaryen from "binaryen";
 import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -14,7 +14,7 @@ beforeAll(() => {
   module.dispose();
 });
 
-/** Calls inside loops, [function, callee]. The text is asc's: a loop ends at an `end` indented alike. */
+/** Calls inside loops, [function, callee]. In asc's text a loop ends at an `end` indented alike. */
 function callsInLoops(text: string): [string, string][] {
   const found: [string, string][] = [];
   const loops: number[] = [];
@@ -43,7 +43,8 @@ const SLOW_PATH = [
 
 describe("the core", () => {
   test("core-imports: the memory, a function table and prefetch, no more", () => {
-    const imports = WebAssembly.Module.imports(compiled).map((i) => `${i.module}.${i.name} ${i.kind}`);
+    const imports = WebAssembly.Module.imports(compiled)
+      .map((each) => `${each.module}.${each.name} ${each.kind}`);
     expect(imports.sort()).toEqual([
       "env.memory memory", "env.table table", "host.prefetch function",
     ]);

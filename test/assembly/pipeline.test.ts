@@ -1,4 +1,5 @@
-// The packet program on packets: policy, Service, session, rewrite, one flow at a time, both families.
+// The packet program on packets: policy, Service, session, rewrite, one flow at a time, both
+// families.
 import { describe, expect, test } from "vitest";
 import { Reason, Verdict } from "../../assembly/layout.ts";
 import { addressBytes, addressText } from "../../host/model/address.ts";
@@ -24,7 +25,7 @@ function ends(family: 4 | 6, bytes: Uint8Array): [string, string] {
 }
 
 describe.each(families)("IPv$family", ({ family, client, stranger, vip, net }) => {
-  test("dnat-to-backend: a SYN to the VIP goes to a backend, the reply comes from the VIP", async () => {
+  test("dnat-to-backend: a SYN to the VIP meets a backend, the reply bears the VIP", async () => {
     const { dataplane } = await started();
     const [syn] = send(dataplane, CLIENT, { from: client, to: vip, port: 80, flags: "S" });
     expect(syn).toMatchObject({ verdict: Verdict.Pass, reason: Reason.Allowed, rule: 1 });
@@ -37,12 +38,14 @@ describe.each(families)("IPv$family", ({ family, client, stranger, vip, net }) =
     const [reply] = send(dataplane, from, {
       from: backend, to: client, sourcePort: 8080, port: 40000, flags: "SA",
     });
-    expect(reply).toMatchObject({ verdict: Verdict.Pass, reason: Reason.Established, direction: 1 });
+    expect(reply).toMatchObject({
+      verdict: Verdict.Pass, reason: Reason.Established, direction: 1,
+    });
     expect(ends(family, reply!.bytes!)).toEqual([vip, client]);
     expect(checksumsRight(reply!.bytes!)).toBe(true);
   });
 
-  test("deny-makes-no-session: a denied SYN is dropped with its rule and leaves nothing", async () => {
+  test("deny-makes-no-session: a denied SYN is dropped by its rule, leaving nothing", async () => {
     const { dataplane } = await started();
     const [syn] = send(dataplane, STRANGER, { from: stranger, to: vip, port: 80 });
     expect(syn).toMatchObject({

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { Reason, Verdict } from "../../assembly/layout.ts";
 import type { Dataplane, Result } from "../../host/dataplane/dataplane.ts";
-import type { Program } from "../../host/model/program.ts";
+import type { Program, Rule } from "../../host/model/program.ts";
 import { configureRecord } from "../../host/compile/records.ts";
 import { NodeDataplane } from "../../host/dataplane/node.ts";
 import { packet, type Spec } from "../packets.ts";
@@ -16,7 +16,7 @@ function send(dataplane: Dataplane, from: number, specs: Spec[], nowMs = START.n
 const web: Spec = { from: "10.0.0.1", to: VIP4, port: 80 };
 const DENY = shop([{ name: "nobody", action: "deny" }]);
 
-test("push-keeps-flows: a push that denies ends no established flow, and stops new ones", async () => {
+test("push-keeps-flows: a push that denies ends no open flow, and stops new ones", async () => {
   const { dataplane, compiler } = await started();
   expect(send(dataplane, CLIENT, [web])[0]!.reason).toBe(Reason.Allowed);
   dataplane.push(await compiler.compile(DENY, 2));
@@ -68,8 +68,8 @@ test("unknown-interface: a packet from an interface without endpoint is dropped"
 });
 
 test("policy-slot: the policy in the slot decides, and says by which rule", async () => {
-  const deny = { name: "odd", action: "deny", sourcePorts: ["40001-40003"] } as const;
-  const { dataplane } = await started(shop([{ ...deny, sourcePorts: [...deny.sourcePorts] }, ...ALLOW]));
+  const deny: Rule = { name: "odd", action: "deny", sourcePorts: ["40001-40003"] };
+  const { dataplane } = await started(shop([deny, ...ALLOW]));
   const results = send(dataplane, CLIENT, [40000, 40001, 40003, 40004].map((sourcePort) => ({
     ...web, sourcePort,
   })));
