@@ -17,35 +17,49 @@ export function age(worker: u32, nowMs: u32, budget: u32): u32 {
   if (!configured() || worker >= root().workers) return 0;
   const w = workerAt(worker);
   w.frameCount = 0;
+  w.generation = 0; // it judges by none
   enter(w);
   const used4 = tableOf<V4>().unusedNext - 1;
   const used6 = tableOf<V6>().unusedNext - 1;
   let ended: u32 = 0;
   if (used4 + used6) {
-    const share4 = u32((u64(budget) * u64(used4)) / u64(used4 + used6));
+    // Rounded up: a family with few records must get its turn too.
+    const all = u64(used4 + used6);
+    const share4 = u32((u64(budget) * u64(used4) + all - 1) / all);
+    const share6 = u32((u64(budget) * u64(used6) + all - 1) / all);
     ended += sweep<V4>(w, nowMs, min(share4, used4), used4);
-    ended += sweep<V6>(w, nowMs, min(budget - share4, used6), used6);
+    ended += sweep<V6>(w, nowMs, min(share6, used6), used6);
   }
   reclaim(w);
   leave(w);
   return ended;
 }
 
+/** Moves the hand on by `budget` records of `used`; returns the record before its stretch. */
+function advance(t: SessionTable, budget: u32, used: u32): u32 {
+  const at = changetype<usize>(t);
+  let old = atomic.load<u32>(at, TABLE_HAND);
+  while (true) {
+    const wanted = u32((u64(old) + u64(budget)) % u64(used));
+    const seen = atomic.cmpxchg<u32>(at, old, wanted, TABLE_HAND);
+    if (seen == old) return old;
+    old = seen;
+  }
+}
+
 function sweep<F>(w: Worker, nowMs: u32, budget: u32, used: u32): u32 {
   if (!budget) return 0;
   const t = tableOf<F>();
-  const start = atomic.add<u32>(changetype<usize>(t), budget, TABLE_HAND);
-  let at = start % used;
+  let at = advance(t, budget, used);
   let ended: u32 = 0;
   for (let i: u32 = 0; i < budget; i++) {
-    at = at + 1 >= used ? 0 : at + 1;
-    const r = recordAt<F>(t, at + 1);
+    at = at >= used ? 1 : at + 1;
+    const r = recordAt<F>(t, at);
     const state = atomic.load<u32>(r, SESSION_STATE);
     if ((state & LIFE_MASK) != Life.Live) continue;
     const idle = i32(nowMs - load<u32>(r, SESSION_SEEN));
     if (idle <= 0 || u32(idle) <= idleMs(protocolIn<F>(r), state)) continue;
-    endSession<F>(w, at + 1);
-    ended++;
+    ended += u32(endSession<F>(w, at));
   }
   return ended;
 }

@@ -27,7 +27,7 @@ export function classOf(bytes: u32): u32 {
 
 /** A zeroed block of at least `bytes`, 64-byte aligned; 0 when the arena is full. */
 export function allocate(bytes: u32): u32 {
-  if (bytes > 0x40000000) return 0;
+  if (bytes >= 0x38000000) return 0;
   const sizeClass = classOf(bytes + HEADER);
   const list = ROOT + ROOT_ARENA_FREE + (usize(sizeClass) << 2);
   const size = (bytesOf(sizeClass) + 63) & ~63;

@@ -32,9 +32,10 @@ export function deltaOf(from: usize, to: usize, bytes: u32): u32 {
   return fold(sum);
 }
 
-/** The checksum after a change by D. */
+/** The checksum after a change by D; both are 16 bits, so one carry is all there can be. */
 // @ts-ignore: decorator
 @inline
 export function adjust(checksum: u32, delta: u32): u32 {
-  return ~fold((~checksum & 0xffff) + delta) & 0xffff;
+  const sum = (checksum ^ 0xffff) + delta;
+  return ((sum + (sum >> 16)) ^ 0xffff) & 0xffff;
 }

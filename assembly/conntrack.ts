@@ -2,33 +2,30 @@
 //
 //   decide()   for misses and for SYNs: Service, backend, policies. Changes no state: a policy may
 //              trap, and then the frame is run again.
-//   touch()    for hits: seen, TCP bits.
+//   touch()    for hits: seen, TCP bits, the rewrite.
 //   settle()   for the rest, in packet order: the key is looked up once more, for an earlier packet
 //              of this frame or another worker may have opened the session by now; only then does
 //              the decision count. So the result does not depend on where frames are cut.
-import { copyAddress, destinationOf, is4, last8, sourceOf, first8 } from "./family";
+import {
+  copyAddress, copyPair, copyTurned, destinationOf, endpointOf, is4, setEndpoint, setPorts,
+  sourceOf,
+} from "./family";
 import { Endpoint, endpointAt, isLive, ownerOf } from "./endpoint";
 import { Generation } from "./generation";
 import * as tcp from "./header/tcp";
 import {
-  EndpointKind, Life, LIFE_MASK, NO_ENDPOINT, Reason, SESSION4_BACKEND,
-  SESSION4_DESTINATION_ENDPOINT,
-  SESSION4_GENERATION, SESSION4_PORTS, SESSION4_PROTOCOL, SESSION4_SOURCE_ENDPOINT,
-  SESSION4_TO_PORTS, SESSION6_BACKEND, SESSION6_DESTINATION_ENDPOINT, SESSION6_GENERATION,
-  SESSION6_PORTS, SESSION6_PROTOCOL, SESSION6_SOURCE_ENDPOINT, SESSION6_TO_PORTS, SESSION_RULE,
+  EndpointKind, NO_ENDPOINT, Reason, SESSION4_BACKEND, SESSION4_GENERATION,
+  SESSION4_PROTOCOL, SESSION6_BACKEND, SESSION6_GENERATION, SESSION6_PROTOCOL, SESSION_RULE,
   SESSION_SEEN, SESSION_STATE,
 } from "./layout";
 import { Packet } from "./packet";
 import { opens } from "./parser";
 import { judge } from "./policy";
 import { giveBack, retire, take } from "./reclaim";
-import { setDeltas, setRewritten } from "./rewrite";
+import { isRewritten, rewrite, setDeltas, setRewritten } from "./rewrite";
 import { tableOf } from "./root";
 import { Backend, backendOf, serviceOf } from "./service";
-import {
-  claim, destinationIn, findPacket, insert, Insertion, recordAt, sourceIn, toDestinationIn,
-  toSourceIn, unindex,
-} from "./session";
+import { claimLive, findPacket, insert, Insertion, keyIn, recordAt, unindex } from "./session";
 import { addBits, bitsOf, initialState, isClosed } from "./tcpstate";
 import { Worker } from "./worker";
 
@@ -42,16 +39,6 @@ export function tickOf(nowMs: u32): u32 {
 }
 // @ts-ignore: decorator
 @inline
-function sourceEndpointIn<F>(r: usize): u32 {
-  return load<u32>(r, is4<F>() ? SESSION4_SOURCE_ENDPOINT : SESSION6_SOURCE_ENDPOINT);
-}
-// @ts-ignore: decorator
-@inline
-function destinationEndpointIn<F>(r: usize): u32 {
-  return load<u32>(r, is4<F>() ? SESSION4_DESTINATION_ENDPOINT : SESSION6_DESTINATION_ENDPOINT);
-}
-// @ts-ignore: decorator
-@inline
 export function backendIn<F>(r: usize): u32 {
   return load<u32>(r, is4<F>() ? SESSION4_BACKEND : SESSION6_BACKEND);
 }
@@ -60,24 +47,34 @@ export function backendIn<F>(r: usize): u32 {
 // @ts-ignore: decorator
 @inline
 export function endsLive<F>(g: Generation, r: usize): bool {
-  return isLive(g, sourceEndpointIn<F>(r)) && isLive(g, destinationEndpointIn<F>(r));
+  const endpoints = usize(g.endpoints), count = g.endpointCount;
+  return isLive(endpoints, count, endpointOf<F>(keyIn<F>(r, 0))) &&
+    isLive(endpoints, count, endpointOf<F>(keyIn<F>(r, 1)));
 }
 /** Does the packet come from the end that its direction says? */
 // @ts-ignore: decorator
 @inline
 export function fromItsEnd<F>(p: Packet, r: usize): bool {
-  const end = p.direction ? destinationEndpointIn<F>(r) : sourceEndpointIn<F>(r);
-  return end == p.endpoint;
+  return endpointOf<F>(keyIn<F>(r, p.direction)) == p.endpoint;
 }
 
-/** A hit: the session has been seen now, and what TCP says is noted. */
+/** A hit: the session has been seen now, what TCP says is noted, the packet is rewritten. */
 // @ts-ignore: decorator
 @inline
-export function touch(p: Packet, r: usize, tick: u32): void {
+export function touch<F>(p: Packet, r: usize, tick: u32): void {
   if (load<u32>(r, SESSION_SEEN) != tick) store<u32>(r, tick, SESSION_SEEN);
   if (p.flags & <u8>(tcp.SYN | tcp.FIN | tcp.RST)) addBits(r, bitsOf(p.flags, p.direction));
   p.rule = load<u32>(r, SESSION_RULE);
   p.reason = <u8>Reason.Established;
+  carry<F>(p, r);
+}
+
+/** Carries a packet by its session: the backend for the report, the rewrite. */
+// @ts-ignore: decorator
+@inline
+function carry<F>(p: Packet, r: usize): void {
+  p.backend = backendIn<F>(r);
+  if (isRewritten<F>(r)) rewrite<F>(p, r);
 }
 
 /** Is this packet a reply or a leftover that may open nothing? */
@@ -138,7 +135,8 @@ export function settle<F>(
   const entry = findPacket<F>(t, p);
   if (entry && settleFound<F>(w, g, p, entry, tick)) return;
   if (p.decision != <u8>Reason.Allowed) {
-    p.reason = p.decision;
+    // Undecided: it had a session at look-up, which has ended since.
+    p.reason = p.decision ? p.decision : <u8>Reason.NoSession;
     return;
   }
   const record = take<F>(w);
@@ -156,6 +154,7 @@ export function settle<F>(
     p.session = u32(r);
     p.direction = 0;
     p.reason = <u8>Reason.Allowed;
+    carry<F>(p, r);
     return;
   }
   giveBack<F>(record);
@@ -180,6 +179,7 @@ function settleFound<F>(
   }
   if (!fromItsEnd<F>(p, r)) {
     p.reason = <u8>Reason.EndpointMismatch;
+    p.rule = 0;
     return true;
   }
   const state = atomic.load<u32>(r, SESSION_STATE);
@@ -192,51 +192,41 @@ function settleFound<F>(
     return false;
   }
   p.session = u32(r);
-  touch(p, r, tick);
+  touch<F>(p, r, tick);
   return true;
 }
 
-/** Ends a live session, unless another worker is at it. */
-export function endSession<F>(w: Worker, record: u32): void {
-  const r = recordAt<F>(tableOf<F>(), record);
-  let state = atomic.load<u32>(r, SESSION_STATE);
-  while ((state & LIFE_MASK) == Life.Live) {
-    if (claim(r, state)) {
-      w.table = is4<F>() ? 4 : 6;
-      w.record = record;
-      unindex<F>(w);
-      w.record = 0;
-      retire<F>(w, record);
-      return;
-    }
-    state = atomic.load<u32>(r, SESSION_STATE);
-  }
+/** Ends a live session; false when another worker is at it. */
+export function endSession<F>(w: Worker, record: u32): bool {
+  if (!claimLive(recordAt<F>(tableOf<F>(), record))) return false;
+  w.table = is4<F>() ? 4 : 6;
+  w.record = record;
+  unindex<F>(w);
+  w.record = 0;
+  retire<F>(w, record);
+  return true;
 }
 
 function writeIdentity<F>(p: Packet, r: usize, tick: u32, generation: u32): void {
   const packet = usize(p.window);
-  copyAddress<F>(sourceIn<F>(r), sourceOf<F>(packet));
-  copyAddress<F>(destinationIn<F>(r), destinationOf<F>(packet));
-  copyAddress<F>(toSourceIn<F>(r), sourceOf<F>(packet));
-  copyAddress<F>(toDestinationIn<F>(r), destinationOf<F>(packet));
-  let toPorts = p.ports;
+  const forward = keyIn<F>(r, 0), reply = keyIn<F>(r, 1);
+  copyPair<F>(forward, sourceOf<F>(packet));
+  copyTurned<F>(reply, sourceOf<F>(packet));
+  let replyPorts = rotl<u32>(p.ports, 16);
   let id: u32 = 0;
   if (p.backend) {
     const backend = changetype<Backend>(usize(p.backend));
-    copyAddress<F>(toDestinationIn<F>(r), usize(p.backend) + (is4<F>() ? 12 : 0));
-    toPorts = (p.ports & 0xffff) | (u32(backend.port) << 16);
+    copyAddress<F>(reply, usize(p.backend) + (is4<F>() ? 12 : 0)); // the reply's source
+    replyPorts = (replyPorts & 0xffff0000) | u32(backend.port);
     id = backend.id + 1;
   }
+  setPorts<F>(forward, p.ports);
+  setPorts<F>(reply, replyPorts);
+  setEndpoint<F>(forward, p.endpoint);
+  setEndpoint<F>(reply, p.destinationEndpoint);
   store<u32>(r, tick, SESSION_SEEN);
   store<u32>(r, p.rule, SESSION_RULE);
-  store<u32>(r, p.ports, is4<F>() ? SESSION4_PORTS : SESSION6_PORTS);
-  store<u32>(r, toPorts, is4<F>() ? SESSION4_TO_PORTS : SESSION6_TO_PORTS);
-  store<u32>(r, p.protocol, is4<F>() ? SESSION4_PROTOCOL : SESSION6_PROTOCOL);
-  store<u32>(r, p.endpoint, is4<F>() ? SESSION4_SOURCE_ENDPOINT : SESSION6_SOURCE_ENDPOINT);
-  store<u32>(
-    r, p.destinationEndpoint,
-    is4<F>() ? SESSION4_DESTINATION_ENDPOINT : SESSION6_DESTINATION_ENDPOINT,
-  );
+  store<u32>(r, p.protocol, is4<F>() ? SESSION4_PROTOCOL : SESSION6_PROTOCOL); // and 3 zeros
   store<u32>(r, generation, is4<F>() ? SESSION4_GENERATION : SESSION6_GENERATION);
   store<u32>(r, id, is4<F>() ? SESSION4_BACKEND : SESSION6_BACKEND);
   setRewritten<F>(r, p.backend != 0);

@@ -32,7 +32,7 @@ const OWNS_SERVICES: u32 = 2;
 
 /** Carries out the records in the first `length` bytes of the staging buffer. */
 export function stage(length: u32): StageError {
-  if (length > STAGING_BYTES) return refuse(StageError.TruncatedRecord, length);
+  if (length > STAGING_BYTES) return abandonFor(StageError.TruncatedRecord, length);
   let at: u32 = 0;
   let ordinal: u32 = 0;
   while (at < length) {
@@ -115,11 +115,10 @@ function stageModule(body: usize, length: u32): StageError {
   return error;
 }
 
-/** Does an endpoint of a generation that can still be found name this slot? */
+/** Does an endpoint of a generation that can still be found, or is being staged, name this slot? */
 function slotInUse(slot: u32): bool {
   for (let n: u32 = 0; n < GENERATIONS; n++) {
     const g = changetype<Generation>(GENERATION_RING + usize(n) * GENERATION_BYTES);
-    if (g.number == 0 || (g.number != root().published && !inUse(g.number))) continue;
     for (let i: u32 = 0; i < g.endpointCount; i++) {
       const e = endpointAt(g, i);
       if (u32(e.egressSlot) == slot || u32(e.ingressSlot) == slot) return true;
@@ -153,6 +152,7 @@ function begin(body: usize, length: u32): StageError {
 /** Takes the oldest generation out of the ring and frees what it alone uses. */
 function vacate(g: Generation): StageError {
   const number = g.number;
+  if (number && inUse(number)) return refuse(StageError.GenerationBusy, number);
   atomic.xchg<u32>(changetype<usize>(g), 0, GENERATION_NUMBER);
   if (number && inUse(number)) {
     atomic.xchg<u32>(changetype<usize>(g), number, GENERATION_NUMBER);
@@ -213,6 +213,9 @@ function freshEndpoints(g: Generation, body: usize, length: u32): StageError {
     release(block);
     release(table);
     return refuse(StageError.ArenaFull, capacity);
+  }
+  for (let i: u32 = 0; i < capacity; i++) {
+    changetype<Endpoint>(usize(block) + (usize(i) << 6)).identity = NO_ENDPOINT;
   }
   g.endpoints = block;
   g.endpointCount = capacity;
@@ -293,13 +296,15 @@ function freshServices(g: Generation, body: usize, length: u32): StageError {
   return StageError.None;
 }
 
-/** Makes the staged generation visible to process(). */
+/** Makes the staged generation visible to process(); refused, nothing is staged any more. */
 export function publish(generation: u32): StageError {
   if (!configured()) return refuse(StageError.NotConfigured, 0);
   const r = root();
-  if (!r.staging || r.staging != generation) return refuse(StageError.NothingStaged, r.staging);
+  if (!r.staging || r.staging != generation) {
+    return abandonFor(StageError.NothingStaged, r.staging);
+  }
   const g = staged();
-  if (!g.endpoints) return refuse(StageError.TableNotStarted, RecordKind.Endpoints);
+  if (!g.endpoints) return abandonFor(StageError.TableNotStarted, RecordKind.Endpoints);
   atomic.xchg<u32>(changetype<usize>(g), generation, GENERATION_NUMBER);
   r.staging = 0;
   r.published = generation;

@@ -49,32 +49,37 @@ export function endpointAt(g: Generation, index: u32): Endpoint {
   return changetype<Endpoint>(usize(g.endpoints) + (usize(index) << 6));
 }
 
-/** The endpoint bound to an interface, or null. */
+/** Address of the endpoint bound to an interface, or 0. */
 // @ts-ignore: decorator
 @inline
-export function endpointOfInterface(g: Generation, index: u32): Endpoint | null {
-  if (index >= INTERFACES_MAX) return null;
+export function endpointOfInterface(endpoints: usize, count: u32, index: u32): usize {
+  if (index >= INTERFACES_MAX) return 0;
   const bound = load<u32>(INTERFACES + (usize(index) << 2));
-  if (bound == 0 || bound > g.endpointCount) return null;
-  const e = endpointAt(g, bound - 1);
-  return e.kind == <u8>EndpointKind.Unused ? null : e;
+  if (bound == 0 || bound > count) return 0;
+  const e = endpoints + (usize(bound - 1) << 6);
+  return changetype<Endpoint>(e).kind == <u8>EndpointKind.Unused ? 0 : e;
 }
 
-/** Is the endpoint of this identity still there, the same incarnation? */
+/**
+ * Is the endpoint of this identity still there, the same incarnation? Unused places bear
+ * NO_ENDPOINT, which no session names; NO_ENDPOINT itself, what lies beyond the node, is always
+ * there.
+ */
 // @ts-ignore: decorator
 @inline
-export function isLive(g: Generation, identity: u32): bool {
-  if (identity == NO_ENDPOINT) return true;
+export function isLive(endpoints: usize, count: u32, identity: u32): bool {
   const index = identity & 0xffff;
-  return index < g.endpointCount && endpointAt(g, index).identity == identity &&
-    endpointAt(g, index).kind != <u8>EndpointKind.Unused;
+  return identity == NO_ENDPOINT ||
+    (index < count && load<u32>(endpoints + (usize(index) << 6)) == identity);
 }
 
 /** Is this address the endpoint's own first of its family? The fast half of the source check. */
 // @ts-ignore: decorator
 @inline
 export function ownsFirst<F>(e: Endpoint, address: usize): bool {
-  return sameAddress<F>(address, changetype<usize>(e) + (is4<F>() ? 12 : 16));
+  // An endpoint without an address of the family has zeros there: nobody's source.
+  if (is4<F>()) return e.address4 != 0 && e.address4 == load<u32>(address);
+  return (e.address6a | e.address6b) != 0 && sameAddress<F>(address, changetype<usize>(e) + 16);
 }
 
 /** Index + 1 of the endpoint that owns an address, 0 = none here. */

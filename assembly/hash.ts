@@ -17,21 +17,18 @@ export function mix(x: u64, multiplier: u64): u64 {
   return x ^ (x >> 32);
 }
 
-/** Hash of (source, destination, ports in wire order, protocol); the pointers are addresses. */
+/** Hash of (source, destination, ports in wire order, protocol); `pair` points at the addresses. */
 // @ts-ignore: decorator
 @inline
 export function hashTuple<F>(
-  source: usize, destination: usize, ports: u32, protocol: u32, seed0: u64, seed1: u64,
+  pair: usize, ports: u32, protocol: u32, seed0: u64, seed1: u64,
 ): u64 {
   const rest = (u64(protocol) << 32) | u64(ports);
-  let h: u64;
-  if (is4<F>()) {
-    h = mix((u64(load<u32>(source)) | (u64(load<u32>(destination)) << 32)) ^ seed0, K0);
-  } else {
-    h = mix(load<u64>(source) ^ seed0, K0);
-    h = mix(load<u64>(source, 8) ^ h, K1);
-    h = mix(load<u64>(destination) ^ h ^ seed1, K0);
-    h = mix(load<u64>(destination, 8) ^ h, K1);
+  let h = mix(load<u64>(pair) ^ seed0, K0);
+  if (!is4<F>()) {
+    h = mix(load<u64>(pair, 8) ^ h, K1);
+    h = mix(load<u64>(pair, 16) ^ h ^ seed1, K0);
+    h = mix(load<u64>(pair, 24) ^ h, K1);
   }
   h = mix(h ^ rest ^ seed1, K1);
   return mix(h, K0);

@@ -29,7 +29,7 @@ export function walk(c: Cursor, result: Walk, costs: usize, functions: u32): voi
   const groups = c.number();
   for (let i: u32 = 0; i < groups && !c.bad; i++) {
     c.number();
-    c.byte();
+    if (!isNumeric(c.byte())) c.bad = 1;
   }
   while (c.more()) {
     result.where = c.at;
@@ -62,16 +62,16 @@ function immediates(c: Cursor, opcode: u32): StageError {
   if (opcode == 0x11 || opcode == 0x13) return StageError.ModuleIndirectCall;
   if (opcode == 0xfc) return prefixed(c);
   if (opcode == 0x02 || opcode == 0x04) {
-    c.skipSigned(5); // block type, s33
+    return blockType(c);
   } else if (opcode == 0x0c || opcode == 0x0d || (opcode >= 0x20 && opcode <= 0x23)) {
     c.number(); // a label, a local, a global to read
   } else if (opcode == 0x0e) {
     const labels = c.number();
     for (let i: u32 = 0; i <= labels && !c.bad; i++) c.number();
   } else if (opcode == 0x1c) {
-    c.skip(c.number());
+    if (c.number() != 1 || !isNumeric(c.byte())) return StageError.ModuleForbiddenInstruction;
   } else if (opcode >= 0x28 && opcode <= 0x35) {
-    c.number(); // alignment
+    if (c.number() > 3) return StageError.ModuleForbiddenInstruction; // 64 = a memory index follows
     c.number(); // offset
   } else if (opcode == 0x41) {
     c.skipSigned(5);
@@ -84,6 +84,19 @@ function immediates(c: Cursor, opcode: u32): StageError {
   } else if (opcode != 0x1a && opcode != 0x1b && !(opcode >= 0x45 && opcode <= 0xc4)) {
     return StageError.ModuleForbiddenInstruction;
   }
+  return StageError.None;
+}
+
+/** i32, i64, f32, f64: reference types may be longer than a byte. */
+function isNumeric(type: u32): bool {
+  return type >= 0x7c && type <= 0x7f;
+}
+/** Nothing, a numeric type, or a type's index (s33, not negative). */
+function blockType(c: Cursor): StageError {
+  const first = c.byte();
+  if (first == 0x40 || isNumeric(first) || first < 0x40) return StageError.None;
+  if (!(first & 0x80)) return StageError.ModuleForbiddenInstruction;
+  c.skipSigned(4);
   return StageError.None;
 }
 

@@ -66,7 +66,7 @@ export const TABLE_BUCKET_COUNT: usize = 4; // u32, any number: bucket = (hash32
 export const TABLE_RECORDS: usize = 8; // u32: address of unit 0
 export const TABLE_RECORDS_MAX: usize = 12; // u32: budget of records
 export const TABLE_UNUSED_NEXT: usize = 16; // u32: first record never handed out (1-based)
-export const TABLE_HAND: usize = 20; // u32: the clock hand of age()
+export const TABLE_HAND: usize = 20; // u32: the clock hand of age(): the last record visited
 export const TABLE_FREE: usize = 24; // u64: free stack, tag << 32 | record number
 export const TABLE_LIVE: usize = 32; // u32: live records
 export const TABLE_BYTES: usize = 64;
@@ -83,39 +83,48 @@ export const BUCKET_WAYS: u32 = 12;
 export const BUCKET_BYTES: usize = 64;
 
 // ---- Session record: 64 bytes for IPv4, 128 for IPv6
-// ----------------------------------------------
+// --------------------------------------------- Two keys, each as the packets of its direction bear
+// it: 0 the opener's, 1 the reply's. A packet is found by its own direction's key and rewritten to
+// the other's, turned round.
+//
+//        0       4      8      12     16        32        48       52        56     60
+//  IPv4  ┌───────┬──────┬──────┬──────┬─────────┬─────────┬────────┬─────────┬──────┬─────────┐
+//        │ state │ seen │ rule │ next │ key 0   │ key 1   │ deltas │protocol │ gen. │ backend │
+//        └───────┴──────┴──────┴──────┴─────────┴─────────┴────────┴─────────┴──────┴─────────┘
+//        0       4      8      12     16      56       60         64      104    108       112
+//  IPv6  ┌───────┬──────┬──────┬──────┬───────┬────────┬──────────┬───────┬──────┬─────────┬───┐
+//        │ state │ seen │ rule │ next │ key 0 │ deltas │ protocol │ key 1 │ gen. │ backend │ 0 │
+//        └───────┴──────┴──────┴──────┴───────┴────────┴──────────┴───────┴──────┴─────────┴───┘
 export const SESSION_STATE: usize = 0; // u32 atomic: life in bits 0-1, enum SessionFlag above
 export const SESSION_SEEN: usize = 4; // u32: nowMs of the last packet, rounded down to 256 ms
 export const SESSION_RULE: usize = 8; // u32: policy slot << 16 | rule index that allowed it
 export const SESSION_NEXT: usize = 12; // u32: link in a free or limbo list
-export const SESSION4_SOURCE: usize = 16; // forward tuple: as the opener sent it
-export const SESSION4_DESTINATION: usize = 20;
-export const SESSION4_PORTS: usize = 24; // wire order: source in the low half
-export const SESSION4_PROTOCOL: usize = 28; // u8, then 3 bytes of zero
-export const SESSION4_TO_SOURCE: usize = 32; // the same after the rewrite
-export const SESSION4_TO_DESTINATION: usize = 36;
-export const SESSION4_TO_PORTS: usize = 40;
-export const SESSION4_DELTA_ADDRESSES: usize = 44; // u16: one's complement, addresses alone
-export const SESSION4_DELTA_ALL: usize = 46; // u16: addresses and ports
-export const SESSION4_SOURCE_ENDPOINT: usize = 48; // u32: index | incarnation << 16
-export const SESSION4_DESTINATION_ENDPOINT: usize = 52;
+export const SESSION_KEYS: usize = 16;
+export const SESSION4_KEY_STRIDE: usize = 16; // from key 0 to key 1
+export const SESSION4_DELTA_ADDRESSES: usize = 48; // u16: one's complement, addresses alone
+export const SESSION4_DELTA_ALL: usize = 50; // u16: addresses and ports
+export const SESSION4_PROTOCOL: usize = 52; // u8
+export const SESSION4_REWRITTEN: usize = 53; // u8: 1 = the rewrite changes something
 export const SESSION4_GENERATION: usize = 56; // u32: the generation that judged it
 export const SESSION4_BACKEND: usize = 60; // u32: backend id + 1, 0 = no service
 export const SESSION4_BYTES: usize = 64;
-export const SESSION6_SOURCE: usize = 16;
-export const SESSION6_DESTINATION: usize = 32;
-export const SESSION6_PORTS: usize = 48;
-export const SESSION6_PROTOCOL: usize = 52;
+export const SESSION6_KEY_STRIDE: usize = 48;
 export const SESSION6_DELTA_ADDRESSES: usize = 56;
 export const SESSION6_DELTA_ALL: usize = 58;
-export const SESSION6_GENERATION: usize = 60;
-export const SESSION6_TO_SOURCE: usize = 64;
-export const SESSION6_TO_DESTINATION: usize = 80;
-export const SESSION6_TO_PORTS: usize = 96;
-export const SESSION6_SOURCE_ENDPOINT: usize = 100;
-export const SESSION6_DESTINATION_ENDPOINT: usize = 104;
+export const SESSION6_PROTOCOL: usize = 60;
+export const SESSION6_REWRITTEN: usize = 61;
+export const SESSION6_GENERATION: usize = 104;
 export const SESSION6_BACKEND: usize = 108;
 export const SESSION6_BYTES: usize = 128;
+// A key: addresses and ports in wire order; the endpoint that packets of this direction come from.
+export const KEY4_SOURCE: usize = 0;
+export const KEY4_DESTINATION: usize = 4;
+export const KEY4_PORTS: usize = 8; // source in the low half
+export const KEY4_ENDPOINT: usize = 12; // u32: index | incarnation << 16, or NO_ENDPOINT
+export const KEY6_SOURCE: usize = 0;
+export const KEY6_DESTINATION: usize = 16;
+export const KEY6_PORTS: usize = 32;
+export const KEY6_ENDPOINT: usize = 36;
 
 /** Life of a session record: the low two bits of its state. */
 export const enum Life { Free, Live, Ending, Limbo }
@@ -217,7 +226,7 @@ export enum Reason {
   NoGeneration, UnknownEndpoint, SpoofedSource, PolicyDenied, PolicyTrapped, CoreTrapped,
   HeadersTooLong, Truncated, BadVersion, BadHeaderLength, BadTotalLength, BadChecksum, TimeExpired,
   IpOptions, Fragment, ExtensionHeader, UnsupportedProtocol, UnsupportedIcmp, BadTcpFlags,
-  NoBackend, NoSession, SessionTableFull, TupleCollision, EndpointMismatch,
+  NoBackend, NoSession, SessionTableFull, TupleCollision, EndpointMismatch, MappedAddress,
 }
 
 // ---- Policy ABI (DESIGN 5)
@@ -292,7 +301,7 @@ export const BACKEND_BYTES: u32 = 24;
 
 /** Why stage(), publish() or the admission of a module refused. Text: the name in kebab case. */
 export enum StageError {
-  None, BadLayoutVersion, AlreadyConfigured, NotConfigured, BudgetTooLarge, MemoryTooSmall,
+  None, AlreadyConfigured, NotConfigured, MemoryTooSmall,
   TruncatedRecord, UnknownRecord, BadRecordLength, FieldOutOfRange, NothingStaged,
   StagingInProgress, BadGeneration, GenerationBusy, TableNotStarted, TableFull, ArenaFull,
   DuplicateAddress, DuplicateService, SlotInUse, SlotNotAdmitted, WrongFamily,

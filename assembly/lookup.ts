@@ -1,91 +1,105 @@
 // The look-up stage: a frame's packets of one family against the session table, each step for all
 // packets before the next, with a prefetch between, so that their cache misses overlap.
 //
-//   hash ─► prefetch buckets ─► tags, first candidate ─► prefetch records ─► compare
+//   hashes (parse) ─► prefetch buckets ─► tags, first candidate ─► prefetch records ─► compare
 //                                                              │ not it: both buckets, in full
 //
-// Leaves p.session and p.direction; 0 where there is no usable session.
-import { endsLive } from "./conntrack";
-import { destinationOf, is4, sourceOf } from "./family";
+// Leaves p.session and p.direction, 0 where there is no usable session. A session is usable when
+// the packet comes from the end that its direction says and both ends are live; the rest is for
+// settle. The steps are functions of their own, not inlined: each then has its bases in registers.
+import { endsLive, fromItsEnd } from "./conntrack";
+import { isLive } from "./endpoint";
+import { differ, endpointOf, is4, portsAndEndpoint, sourceOf } from "./family";
 import { Generation } from "./generation";
-import { hashTuple, scale } from "./hash";
-import { BUCKETS, LINES, Packet, packetAt, UNFOUND } from "./packet";
-import { root, SessionTable, tableOf } from "./root";
-import { entryOf, findPacket, firstBucket, matches, recordAt, tagOf, waysWith } from "./session";
+import { scale } from "./hash";
+import * as tcp from "./header/tcp";
+import { BUCKET_BYTES, BUCKET_ENTRIES, LIFE_MASK, Life, SESSION_STATE } from "./layout";
+import { LINES, Packet, packetAt, PACKET_PORTS, UNFOUND } from "./packet";
+import { SessionTable, tableOf } from "./root";
+import { findPacket, keyIn, protocolIn, recordAt, tagOf, waysWith } from "./session";
+import { isClosed } from "./tcpstate";
 
 @external("host", "prefetch")
 declare function prefetch(
   base: usize, indexArray: usize, mask: u32, stride: u32, count: u32,
 ): void;
 
-/** Looks up the n packets of a list. */
+/** Looks up the n packets of a list; not 0 when any of them has to be decided. */
 // @ts-ignore: decorator
 @inline
-export function lookUp<F>(g: Generation, frame: usize, list: usize, n: u32): void {
-  if (n == 0) return;
+export function lookUp<F>(
+  g: Generation, frame: usize, list: usize, buckets: usize, n: u32,
+): u32 {
+  if (n == 0) return 0;
   const t = tableOf<F>();
-  hashAll<F>(t, frame, list, n);
-  prefetch(t.buckets, frame + BUCKETS, -1, 4, n);
-  matchTags<F>(t, frame, list, n);
+  prefetch(t.buckets, buckets, -1, 4, n);
+  matchTags<F>(frame, list, n);
   prefetch(t.records, frame + LINES, -1, 4, n);
   if (!is4<F>()) prefetch(t.records + 64, frame + LINES, -1, 4, n);
-  const unfound = compare<F>(t, g, frame, list, n);
+  const left = compare<F>(g, frame, list, n);
+  const unfound = left >> 1;
   for (let k: u32 = 0; k < unfound; k++) findSlowly<F>(t, g, packetAt(frame + UNFOUND, k));
+  return left;
 }
 
-// @ts-ignore: decorator
-@inline
-function hashAll<F>(t: SessionTable, frame: usize, list: usize, n: u32): void {
-  const seed0 = root().seed0, seed1 = root().seed1;
-  const buckets = t.bucketCount;
+/** The first way of the first bucket that bears the tag. Its entry is read plainly: the record that
+ * it names depends on it, and is compared in full. */
+function matchTags<F>(frame: usize, list: usize, n: u32): void {
+  const t = tableOf<F>();
+  const buckets = usize(t.buckets);
+  const count = t.bucketCount;
   for (let k: u32 = 0; k < n; k++) {
     const p = packetAt(list, k);
-    const packet = usize(p.window);
-    const hash = hashTuple<F>(
-      sourceOf<F>(packet), destinationOf<F>(packet), p.ports, p.protocol, seed0, seed1,
-    );
-    p.hash = hash;
-    store<u32>(frame + BUCKETS + (usize(k) << 2), scale(u32(hash >> 32), buckets));
-  }
-}
-
-// @ts-ignore: decorator
-@inline
-function matchTags<F>(t: SessionTable, frame: usize, list: usize, n: u32): void {
-  for (let k: u32 = 0; k < n; k++) {
-    const p = packetAt(list, k);
-    const bucket = firstBucket(t, p.hash);
-    const ways = waysWith(bucket, tagOf(p.hash));
+    const hash = p.hash;
+    const bucket = buckets + usize(scale(u32(hash >> 32), count)) * BUCKET_BYTES;
+    const ways = waysWith(bucket, tagOf(hash));
     // Without a match, ctz gives 32: masked to way 0, whose entry is then not believed.
-    const entry = entryOf(bucket, ctz(ways) & 15);
-    p.entry = ways ? entry : 0;
-    const line = is4<F>() ? entry >> 1 : entry & ~1;
-    store<u32>(frame + LINES + (usize(k) << 2), ways ? line : 0);
+    const found = load<u32>(bucket + (usize(ctz(ways) & 15) << 2), BUCKET_ENTRIES);
+    const entry = ways ? found : 0;
+    p.entry = entry;
+    store<u32>(frame + LINES + (usize(k) << 2), is4<F>() ? entry >> 1 : entry & ~1);
   }
 }
 
-// @ts-ignore: decorator
-@inline
-function compare<F>(
-  t: SessionTable, g: Generation, frame: usize, list: usize, n: u32,
-): u32 {
+/** Returns unfound << 1 | whether a hit has to be decided all the same. */
+function compare<F>(g: Generation, frame: usize, list: usize, n: u32): u32 {
+  const records = usize(tableOf<F>().records);
+  const endpoints = usize(g.endpoints), endpointCount = g.endpointCount;
   let unfound: u32 = 0;
+  let judged: u32 = 0;
   for (let k: u32 = 0; k < n; k++) {
     const p = packetAt(list, k);
     const entry = p.entry;
-    const packet = usize(p.window);
-    const from = sourceOf<F>(packet), to = destinationOf<F>(packet);
-    const r = recordAt<F>(t, entry >> 1);
-    if (entry && matches<F>(r, entry & 1, from, to, p.ports, p.protocol) && endsLive<F>(g, r)) {
+    const r = records + (usize(entry >> 1) << (is4<F>() ? 6 : 7));
+    const direction = entry & 1;
+    const key = keyIn<F>(r, direction);
+    // Without a candidate this is record 0, which is never used and never lives.
+    const state = load<u32>(r, SESSION_STATE);
+    const different = differ<F>(key, sourceOf<F>(p.window)) |
+      (portsAndEndpoint<F>(key) ^ load<u64>(changetype<usize>(p), PACKET_PORTS)) |
+      u64(protocolIn<F>(r) ^ u32(p.protocol)) | u64((state & LIFE_MASK) ^ <u32>Life.Live);
+    judged |= u32(mayReopen(p, state));
+    const far = endpointOf<F>(keyIn<F>(r, direction ^ 1));
+    if (!different && isLive(endpoints, endpointCount, far)) {
       p.session = u32(r);
-      p.direction = u8(entry & 1);
+      p.direction = u8(direction);
     } else {
-      p.session = 0;
       store<u32>(frame + UNFOUND + (usize(unfound) << 2), u32(changetype<usize>(p)));
       unfound++;
     }
   }
-  return unfound;
+  return (unfound << 1) | judged;
+}
+
+/**
+ * A hit that is decided like a miss: a SYN, which may open a new connection on a closed session's
+ * tuple, and what comes to a closed session, which may be gone when its turn comes.
+ */
+// @ts-ignore: decorator
+@inline
+export function mayReopen(p: Packet, state: u32): bool {
+  const syn = (p.flags & <u8>(tcp.SYN | tcp.ACK | tcp.RST)) == <u8>tcp.SYN;
+  return bool(u32(syn) | (u32(p.protocol == <u8>tcp.PROTOCOL) & u32(isClosed(state))));
 }
 
 /** The rest of the first bucket, and the second. */
@@ -93,7 +107,7 @@ function findSlowly<F>(t: SessionTable, g: Generation, p: Packet): void {
   const entry = findPacket<F>(t, p);
   if (!entry) return;
   const r = recordAt<F>(t, entry >> 1);
-  if (!endsLive<F>(g, r)) return;
-  p.session = u32(r);
   p.direction = u8(entry & 1);
+  if (fromItsEnd<F>(p, r) && endsLive<F>(g, r)) p.session = u32(r);
+  else p.direction = 0;
 }

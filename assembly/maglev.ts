@@ -31,9 +31,20 @@ export function choose(slots: usize, width: u32, slot: u32): u32 {
   return width == 1 ? u32(load<u8>(slots + slot)) : u32(load<u16>(slots + (usize(slot) << 1)));
 }
 
+/** Where place j of a backend's permutation of [0, 2^bits) is: odd factors and shifts, keyed. */
+function placeOf(h: u64, j: u32, bits: u32): u32 {
+  const a = u32(h >> 32), b = u32(h), mask = (1 << bits) - 1, half = bits >> 1;
+  let x = (j * ((b << 1) | 1) + a) & mask;
+  x ^= x >> half;
+  x = (x * (((a >> 7) << 1) | 1)) & mask;
+  x ^= x >> half;
+  x = (x * (((b >> 9) << 1) | 1) + (a >> 15)) & mask;
+  return x ^ (x >> half);
+}
+
 /**
- * Fills a table. `scratch` holds 12 bytes a backend: next slot, skip, accumulated weight; `taken` M
- * bytes, zeroed. Offset and skip come from the backend's address and port alone.
+ * Fills a table. `scratch` holds 16 bytes a backend: hash, accumulated weight, turns taken; `taken`
+ * M bytes, zeroed. A permutation comes from its backend's address and port alone.
  */
 export function populate(
   slots: usize, width: u32, m: u32, backends: usize, count: u32, scratch: usize, taken: usize,
@@ -43,34 +54,34 @@ export function populate(
   for (let i: u32 = 0; i < count; i++) {
     const b = changetype<Backend>(backends + usize(i) * offsetof<Backend>());
     const h = hashAddress(b.first, b.last, u64(b.port), seed);
-    const s = scratch + usize(i) * 12;
-    store<u32>(s, u32(h >> 32) % m);
-    store<u32>(s, (u32(h) % (m - 1)) + 1, 4);
+    const s = scratch + usize(i) * 16;
+    store<u64>(s, h);
     store<u32>(s, 0, 8);
+    store<u32>(s, 0, 12);
     if (u32(b.weight) > heaviest) heaviest = b.weight;
   }
+  const bits = 32 - clz(m - 1);
   let filled: u32 = 0;
   while (true) {
     for (let i: u32 = 0; i < count; i++) {
       const b = changetype<Backend>(backends + usize(i) * offsetof<Backend>());
-      const s = scratch + usize(i) * 12;
+      const s = scratch + usize(i) * 16;
       const credit = load<u32>(s, 8) + b.weight;
       if (credit < heaviest) {
         store<u32>(s, credit, 8);
         continue;
       }
       store<u32>(s, credit - heaviest, 8);
-      let next = load<u32>(s);
-      const skip = load<u32>(s, 4);
-      while (load<u8>(taken + next)) {
-        next += skip;
-        if (next >= m) next -= m;
-      }
+      const h = load<u64>(s);
+      let turn = load<u32>(s, 12);
+      let next: u32;
+      do {
+        next = placeOf(h, turn++, bits);
+      } while (next >= m || load<u8>(taken + next));
+      store<u32>(s, turn, 12);
       store<u8>(taken + next, 1);
       if (width == 1) store<u8>(slots + next, u8(i));
       else store<u16>(slots + (usize(next) << 1), u16(i));
-      next += skip;
-      store<u32>(s, next >= m ? next - m : next);
       if (++filled == m) return;
     }
   }

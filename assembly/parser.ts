@@ -57,6 +57,9 @@ function parse6(p: Packet, slot: Slot, packet: usize, window: u32): Reason {
   }
   p.family = 6;
   p.length = total;
+  if (ipv6.isMapped(packet + ipv6.SOURCE) || ipv6.isMapped(packet + ipv6.DESTINATION)) {
+    return Reason.MappedAddress;
+  }
   const next = u32(load<u8>(packet, ipv6.NEXT_HEADER));
   if (next == ipv6.FRAGMENT) return Reason.Fragment;
   if (ipv6.isExtension(next)) return Reason.ExtensionHeader;
@@ -111,7 +114,8 @@ function parseIcmp(p: Packet, l4: usize, l4Bytes: u32, l4Window: u32): Reason {
   if (!echo || code != 0) return Reason.UnsupportedIcmp;
   const identifier = u32(load<u16>(l4, icmp.IDENTIFIER));
   p.icmp = i32((type << 8) | code);
-  p.ports = identifier | (identifier << 16);
+  const isRequest = type == icmp.ECHO_REQUEST4 || type == icmp.ECHO_REQUEST6;
+  p.ports = isRequest ? identifier : identifier << 16; // turned round, a request is its reply
   return Reason.None;
 }
 

@@ -7,13 +7,12 @@
 // A half-inserted record may have been seen by another worker already: it goes through limbo.
 import { V4, V6 } from "./family";
 import {
-  FRAMES, FRAME_BYTES, FRAME_SLOTS, LIFE_MASK, Life, Phase, Reason, SESSION_STATE, SLOT_BYTES,
-  SlotState, Verdict,
+  FRAMES, FRAME_BYTES, FRAME_SLOTS, Life, Phase, Reason, SLOT_BYTES, SlotState, Verdict,
 } from "./layout";
 import { setSlotState } from "./policy";
 import { giveBack, retire } from "./reclaim";
 import { configured, root, tableOf } from "./root";
-import { clearLocked, recordAt, unindex, unlockAll } from "./session";
+import { claimLive, clearLocked, lifeOf, recordAt, unindex, unlockAll } from "./session";
 import { Slot } from "./slot";
 import { count, leave, Worker, workerAt } from "./worker";
 
@@ -40,15 +39,17 @@ function undo<F>(w: Worker): void {
   const phase = w.phase;
   if (record) {
     const r = recordAt<F>(tableOf<F>(), record);
-    const life = load<u32>(r, SESSION_STATE) & LIFE_MASK;
-    if (life == Life.Ending) {
+    if (phase == Phase.Inserting || phase == Phase.Published) {
+      // It may live already, and then another worker may be ending it: it waits for these locks.
+      clearLocked(w, record);
+      unlockAll(w);
+      if (claimLive(r)) retire<F>(w, record);
+      else if (lifeOf(r) == Life.Free) giveBack<F>(record);
+    } else if (lifeOf(r) == Life.Ending) {
       unlockAll(w);
       unindex<F>(w);
       retire<F>(w, record);
-    } else if (phase == Phase.Inserting || phase == Phase.Published) {
-      clearLocked(w, record);
-      retire<F>(w, record);
-    } else if (life == Life.Free) {
+    } else if (lifeOf(r) == Life.Free) {
       giveBack<F>(record);
     }
   }
@@ -64,6 +65,8 @@ function dropFrame(w: Worker, worker: u32): void {
     slot.verdict = <u8>Verdict.Drop;
     slot.reason = <u8>Reason.CoreTrapped;
     slot.rewritten = 0;
+    slot.direction = 0;
+    slot.newLength = slot.packetLength;
     slot.session = 0;
     slot.backend = 0;
     slot.rule = 0;

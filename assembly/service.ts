@@ -84,10 +84,8 @@ export function serviceOf<F>(g: Generation, p: Packet): Service | null {
 @inline
 export function backendOf<F>(s: Service, p: Packet): Backend | null {
   if (s.backends == 0) return null;
-  const from = sourceOf<F>(p.window);
-  const to = destinationOf<F>(p.window);
   const seed = root().maglevSeed;
-  const hash = hashTuple<F>(from, to, p.ports, p.protocol, seed, ~seed);
+  const hash = hashTuple<F>(sourceOf<F>(p.window), p.ports, p.protocol, seed, ~seed);
   const slot = scale(u32(hash >> 32), s.slots);
   return backendAt(s, choose(s.table, s.width, slot));
 }

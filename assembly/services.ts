@@ -1,6 +1,8 @@
 // Staging of services: a Service record to a block with its backends in canonical order and its
 // Maglev table. Control side; workers only read what is made here (service.ts).
 import { allocate, release } from "./arena";
+import * as tcp from "./header/tcp";
+import * as udp from "./header/udp";
 import { Generation } from "./generation";
 import {
   BACKENDS_MAX, BACKEND_ADDRESS, BACKEND_BYTES, BACKEND_ID, BACKEND_PORT, BACKEND_WEIGHT,
@@ -12,6 +14,8 @@ import { Backend, backendAt, findService, Service, SERVICE_HEADER, serviceHash }
 import { refuse, root } from "./root";
 
 const SLOTS_MAX: u32 = 655_373;
+/** Turns are dealt by weight: a table takes weight-max rounds for its lightest backend's. */
+const WEIGHT_MAX: u16 = 1000;
 
 function isMapped4(first: u64, last: u64): bool {
   return first == 0 && u32(last) == 0xffff0000;
@@ -28,6 +32,9 @@ export function addService(g: Generation, body: usize, length: u32): StageError 
   const first = load<u64>(body, SERVICE_ADDRESS), last = load<u64>(body, SERVICE_ADDRESS + 8);
   const port = bswap<u16>(load<u16>(body, SERVICE_PORT));
   const protocol = load<u8>(body, SERVICE_PROTOCOL);
+  if (protocol != <u8>tcp.PROTOCOL && protocol != <u8>udp.PROTOCOL) {
+    return refuse(StageError.FieldOutOfRange, u32(SERVICE_PROTOCOL));
+  }
   if (findService(g, first, last, port, protocol) !== null) {
     return refuse(StageError.DuplicateService, u32(bswap<u16>(port)));
   }
@@ -70,10 +77,12 @@ function fill(s: Service, from: usize, family4: bool): StageError {
     const weight = load<u16>(raw, BACKEND_WEIGHT);
     b.weight = weight ? weight : 1;
     b.id = load<u32>(raw, BACKEND_ID);
+    if (weight > WEIGHT_MAX) return refuse(StageError.FieldOutOfRange, u32(BACKEND_WEIGHT));
+    if (b.id == u32.MAX_VALUE) return refuse(StageError.FieldOutOfRange, u32(BACKEND_ID));
     if (isMapped4(b.first, b.last) != family4) return refuse(StageError.WrongFamily, i);
   }
   sort(s);
-  const scratch = allocate(count * 12);
+  const scratch = allocate(count * 16);
   const taken = allocate(s.slots);
   if (scratch && taken) {
     const first = changetype<usize>(backendAt(s, 0));
@@ -84,13 +93,15 @@ function fill(s: Service, from: usize, family4: bool): StageError {
   return scratch && taken ? StageError.None : refuse(StageError.ArenaFull, count);
 }
 
-/** Address, then port, as big-endian numbers. */
+/** Address, port, as big-endian numbers; then, for twins, weight and id. */
 function isBefore(a: Backend, b: Backend): bool {
   const firstA = bswap<u64>(a.first), firstB = bswap<u64>(b.first);
   if (firstA != firstB) return firstA < firstB;
   const lastA = bswap<u64>(a.last), lastB = bswap<u64>(b.last);
   if (lastA != lastB) return lastA < lastB;
-  return bswap<u16>(a.port) < bswap<u16>(b.port);
+  const portA = bswap<u16>(a.port), portB = bswap<u16>(b.port);
+  if (portA != portB) return portA < portB;
+  return a.weight != b.weight ? a.weight < b.weight : a.id < b.id;
 }
 
 function swap(a: usize, b: usize): void {

@@ -27,3 +27,10 @@ export function isExtension(next: u32): bool {
   return next == HOP_BY_HOP || next == ROUTING || next == AUTHENTICATION ||
     next == DESTINATION_OPTIONS || next == MOBILITY;
 }
+
+/** ::ffff:a.b.c.d never comes over a wire: the tables and policies know IPv4 by it. */
+// @ts-ignore: decorator
+@inline
+export function isMapped(address: usize): bool {
+  return load<u64>(address) == 0 && load<u32>(address, 8) == 0xffff0000;
+}

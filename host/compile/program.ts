@@ -2,9 +2,9 @@
 // generation. Policies are known by their content: equal ones share a slot, and an unchanged one is
 // not sent again.
 //
-// Limits: 4,095 different policies at a time, counting those of the generation before.
+// Limits: 4,095 different policies at a time, counting those of the four generations before.
 import { createHash } from "node:crypto";
-import { POLICY_SLOTS_MAX } from "../../assembly/layout.ts";
+import { GENERATIONS, POLICY_SLOTS_MAX } from "../../assembly/layout.ts";
 import type { PolicyModule, Push } from "../dataplane/dataplane.ts";
 import type { Policy, Program, UserPolicy } from "../model/program.ts";
 import { compilePolicy } from "./policy.ts";
@@ -13,17 +13,23 @@ import { concat } from "../dataplane/record.ts";
 
 interface Held {
   slot: number;
-  /** Last generation that names it. */
-  generation: number;
+  /** Generations that name it: the first, whose push brings the module, and the last. */
+  first: number;
+  last: number;
 }
 
 export class Compiler {
   private readonly held = new Map<string, Held>();
+  private readonly spare: number[] = [];
   private nextSlot = 1;
   private names = new Map<number, Policy | UserPolicy>();
 
-  /** Compiles a program for a generation; nothing is remembered when it throws. */
+  /**
+   * Compiles a program for a generation. Asked for the same generation again, it takes the push
+   * before as refused or never made, and brings its modules again.
+   */
   async compile(program: Program, generation: number): Promise<Push> {
+    this.forget(generation);
     const slots = new Map<string, number>();
     const modules: PolicyModule[] = [];
     for (const policy of program.policies) {
@@ -39,6 +45,15 @@ export class Compiler {
       ...serviceRecords(program.services),
     ]);
     return { generation, modules, records };
+  }
+
+  /** Drops what was first compiled for a generation that did not come about. */
+  private forget(generation: number): void {
+    for (const [key, held] of this.held) {
+      if (held.first < generation) continue;
+      this.held.delete(key);
+      this.spare.push(held.slot);
+    }
   }
 
   /** Name of a rule by what a verdict bears; undefined where no policy decided. */
@@ -57,20 +72,22 @@ export class Compiler {
     const key = `${isUser}:${createHash("sha256").update(wasm).digest("hex")}`;
     const known = this.held.get(key);
     if (known) {
-      known.generation = generation;
+      known.last = generation;
       return known.slot;
     }
     const slot = this.freeSlot(generation);
-    this.held.set(key, { slot, generation });
+    this.held.set(key, { slot, first: generation, last: generation });
     modules.push({ slot, kind: isUser ? "user" : "generated", wasm });
     return slot;
   }
 
-  /** A slot that neither this generation nor the one before names. */
+  /** A slot that no generation names which the core may still hold. */
   private freeSlot(generation: number): number {
+    const spare = this.spare.pop();
+    if (spare !== undefined) return spare;
     if (this.nextSlot < POLICY_SLOTS_MAX) return this.nextSlot++;
     for (const [key, held] of this.held) {
-      if (held.generation + 1 >= generation) continue;
+      if (held.last + GENERATIONS >= generation) continue;
       this.held.delete(key);
       return held.slot;
     }

@@ -1,18 +1,16 @@
 // Views of the program's linear memory, for hosts: they write slots, windows and the staging
 // buffer, and read results, counters and sessions. Offsets come from assembly/layout.ts alone.
 import {
-  COUNTERS, FRAMES, FRAME_BYTES, FRAME_SLOTS, FRAME_WINDOWS, LIFE_MASK, Life, Reason, ROOT,
-  ROOT_ERROR, ROOT_ERROR_DETAIL, ROOT_ERROR_RECORD, ROOT_SESSIONS4, ROOT_SESSIONS6, ROOT_WORKERS,
-  SESSION4_BYTES, SESSION4_BACKEND, SESSION4_DESTINATION, SESSION4_DESTINATION_ENDPOINT,
-  SESSION4_GENERATION, SESSION4_PORTS, SESSION4_PROTOCOL, SESSION4_SOURCE, SESSION4_SOURCE_ENDPOINT,
-  SESSION4_TO_DESTINATION, SESSION4_TO_PORTS, SESSION4_TO_SOURCE, SESSION6_BACKEND, SESSION6_BYTES,
-  SESSION6_DESTINATION, SESSION6_DESTINATION_ENDPOINT, SESSION6_GENERATION, SESSION6_PORTS,
-  SESSION6_PROTOCOL, SESSION6_SOURCE, SESSION6_SOURCE_ENDPOINT, SESSION6_TO_DESTINATION,
-  SESSION6_TO_PORTS, SESSION6_TO_SOURCE, SESSION_RULE, SESSION_SEEN, SESSION_STATE, SLOT_BACKEND,
-  SLOT_BYTES, SLOT_DIRECTION, SLOT_FLAGS, SLOT_HOOK, SLOT_INTERFACE, SLOT_NEW_LENGTH,
-  SLOT_PACKET_LENGTH, SLOT_REASON, SLOT_REWRITTEN, SLOT_RULE, SLOT_VERDICT, SLOT_WINDOW_LENGTH,
-  STAGING, STAGING_BYTES, StageError, TABLE_RECORDS, TABLE_UNUSED_NEXT, Verdict, WINDOW_BYTES,
-  WORKERS, WORKER_BYTES, WORKER_COUNTERS,
+  COUNTERS, FRAMES, FRAME_BYTES, FRAME_SLOTS, FRAME_WINDOWS, KEY4_DESTINATION, KEY4_ENDPOINT,
+  KEY4_PORTS, KEY4_SOURCE, KEY6_DESTINATION, KEY6_ENDPOINT, KEY6_PORTS, KEY6_SOURCE, LIFE_MASK,
+  Life, Reason, ROOT, ROOT_ERROR, ROOT_ERROR_DETAIL, ROOT_ERROR_RECORD, ROOT_SESSIONS4,
+  ROOT_SESSIONS6, ROOT_WORKERS, SESSION4_BACKEND, SESSION4_BYTES, SESSION4_GENERATION,
+  SESSION4_KEY_STRIDE, SESSION4_PROTOCOL, SESSION6_BACKEND, SESSION6_BYTES, SESSION6_GENERATION,
+  SESSION6_KEY_STRIDE, SESSION6_PROTOCOL, SESSION_KEYS, SESSION_RULE, SESSION_SEEN, SESSION_STATE,
+  SLOT_BACKEND, SLOT_BYTES, SLOT_DIRECTION, SLOT_FLAGS, SLOT_HOOK, SLOT_INTERFACE,
+  SLOT_NEW_LENGTH, SLOT_PACKET_LENGTH, SLOT_REASON, SLOT_REWRITTEN, SLOT_RULE, SLOT_VERDICT,
+  SLOT_WINDOW_LENGTH, STAGING, STAGING_BYTES, StageError, TABLE_RECORDS, TABLE_UNUSED_NEXT,
+  Verdict, WINDOW_BYTES, WORKERS, WORKER_BYTES, WORKER_COUNTERS,
 } from "../../assembly/layout.ts";
 import { addressText } from "../model/address.ts";
 import { kebab } from "../model/names.ts";
@@ -21,19 +19,15 @@ import { PushRefused, type Packet, type Result, type SessionView } from "./datap
 /** Where the fields of a session record lie, by family. */
 const SESSION = {
   4: {
-    table: ROOT_SESSIONS4, bytes: SESSION4_BYTES, address: 4, source: SESSION4_SOURCE,
-    destination: SESSION4_DESTINATION, ports: SESSION4_PORTS, protocol: SESSION4_PROTOCOL,
-    toSource: SESSION4_TO_SOURCE, toDestination: SESSION4_TO_DESTINATION,
-    toPorts: SESSION4_TO_PORTS, sourceEndpoint: SESSION4_SOURCE_ENDPOINT,
-    destinationEndpoint: SESSION4_DESTINATION_ENDPOINT, generation: SESSION4_GENERATION,
+    table: ROOT_SESSIONS4, bytes: SESSION4_BYTES, address: 4, stride: SESSION4_KEY_STRIDE,
+    source: KEY4_SOURCE, destination: KEY4_DESTINATION, ports: KEY4_PORTS,
+    endpoint: KEY4_ENDPOINT, protocol: SESSION4_PROTOCOL, generation: SESSION4_GENERATION,
     backend: SESSION4_BACKEND,
   },
   6: {
-    table: ROOT_SESSIONS6, bytes: SESSION6_BYTES, address: 16, source: SESSION6_SOURCE,
-    destination: SESSION6_DESTINATION, ports: SESSION6_PORTS, protocol: SESSION6_PROTOCOL,
-    toSource: SESSION6_TO_SOURCE, toDestination: SESSION6_TO_DESTINATION,
-    toPorts: SESSION6_TO_PORTS, sourceEndpoint: SESSION6_SOURCE_ENDPOINT,
-    destinationEndpoint: SESSION6_DESTINATION_ENDPOINT, generation: SESSION6_GENERATION,
+    table: ROOT_SESSIONS6, bytes: SESSION6_BYTES, address: 16, stride: SESSION6_KEY_STRIDE,
+    source: KEY6_SOURCE, destination: KEY6_DESTINATION, ports: KEY6_PORTS,
+    endpoint: KEY6_ENDPOINT, protocol: SESSION6_PROTOCOL, generation: SESSION6_GENERATION,
     backend: SESSION6_BACKEND,
   },
 } as const;
@@ -158,27 +152,28 @@ export class Memory {
 
   private sessionAt(family: 4 | 6, r: number, state: number): SessionView {
     const f = SESSION[family];
-    const text = (at: number): string => addressText(this.bytes.slice(r + at, r + at + f.address));
-    const word = (at: number): number => this.view.getUint32(r + at, true);
-    const port = (at: number): number => this.view.getUint16(r + at, false);
+    const forward = r + SESSION_KEYS, reply = forward + f.stride;
+    const text = (at: number): string => addressText(this.bytes.slice(at, at + f.address));
+    const word = (at: number): number => this.view.getUint32(at, true);
+    const port = (at: number): number => this.view.getUint16(at, false);
     return {
       family,
       protocol: this.view.getUint8(r + f.protocol),
-      source: text(f.source),
-      sourcePort: port(f.ports),
-      destination: text(f.destination),
-      destinationPort: port(f.ports + 2),
-      toSource: text(f.toSource),
-      toSourcePort: port(f.toPorts),
-      toDestination: text(f.toDestination),
-      toDestinationPort: port(f.toPorts + 2),
+      source: text(forward + f.source),
+      sourcePort: port(forward + f.ports),
+      destination: text(forward + f.destination),
+      destinationPort: port(forward + f.ports + 2),
+      toSource: text(reply + f.destination),
+      toSourcePort: port(reply + f.ports + 2),
+      toDestination: text(reply + f.source),
+      toDestinationPort: port(reply + f.ports),
       flags: state & ~LIFE_MASK,
-      seenMs: word(SESSION_SEEN),
-      rule: word(SESSION_RULE),
-      sourceEndpoint: word(f.sourceEndpoint),
-      destinationEndpoint: word(f.destinationEndpoint),
-      generation: word(f.generation),
-      backend: word(f.backend),
+      seenMs: word(r + SESSION_SEEN),
+      rule: word(r + SESSION_RULE),
+      sourceEndpoint: word(forward + f.endpoint),
+      destinationEndpoint: word(reply + f.endpoint),
+      generation: word(r + f.generation),
+      backend: word(r + f.backend),
     };
   }
 }
