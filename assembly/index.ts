@@ -1,4 +1,4 @@
-// The packet program's exports: the one door to its memory (DESIGN 3).
+// The packet program's exports: the one door to its memory.
 export { stage, publish } from "./control";
 export { process } from "./pipeline";
 export { age } from "./age";

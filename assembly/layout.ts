@@ -229,7 +229,7 @@ export enum Reason {
   NoBackend, NoSession, SessionTableFull, TupleCollision, EndpointMismatch, MappedAddress,
 }
 
-// ---- Policy ABI (DESIGN 5)
+// ---- Policy ABI
 // ------------------------------------------------------------------------------ evaluate(packet,
 // protocol, sourceHi, sourceLo, destinationHi, destinationLo, sourcePort,
 //          destinationPort, icmp, nowSeconds) -> i32: bits 0-7 enum Action, bits 8-23 rule index

@@ -2,7 +2,7 @@
 // a backend takes a turn whenever its accumulated weight reaches the largest weight.
 //
 // The table's size M is prime and depends on a size class, never on the exact count, so that adding
-// a backend re-draws nothing (DESIGN 5). The table is a pure function of the backend set: the
+// a backend re-draws nothing. The table is a pure function of the backend set: the
 // caller sorts it. Slots are u8 up to 255 backends, else u16.
 import { hashAddress } from "./hash";
 import { Backend } from "./service";

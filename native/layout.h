@@ -242,7 +242,7 @@ enum margay_reason {
   X(MARGAY_REASON_ENDPOINT_MISMATCH, "endpoint-mismatch") \
   X(MARGAY_REASON_MAPPED_ADDRESS, "mapped-address")
 
-/* Policy ABI (DESIGN 5) */
+/* Policy ABI */
 enum margay_action {
   MARGAY_ACTION_NO_MATCH = 0, MARGAY_ACTION_ALLOW = 1, MARGAY_ACTION_DENY = 2,
   MARGAY_ACTION_PASS = 3,

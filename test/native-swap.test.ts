@@ -6,12 +6,12 @@
 //   worker 1   the backends' packets of the same connections, and new flows
 //   this one   pushes, and between two pushes watches the counters
 //
-// Every module is sent anew, into one of four slots, so that stores take on a thousand modules and
-// are rebuilt meanwhile.
+// Every module is sent anew, into the slot that no generation of the core's ring names any more, so
+// that stores take on a thousand modules and are rebuilt meanwhile.
 
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { Reason, Verdict } from "../assembly/layout.ts";
+import { GENERATIONS, Reason, Verdict } from "../assembly/layout.ts";
 import { compilePolicy } from "../host/compile/policy.ts";
 import { bindRecords } from "../host/compile/program.ts";
 import {
@@ -32,6 +32,8 @@ if (!built) console.log("swap-native: skipped (not built: npm run build:native)"
 
 const PUSHES = Number(process.env["MARGAY_SWAP_PUSHES"] ?? 1000);
 const FLOWS = 128;
+/** One more than the generations that the core still holds when a module comes. */
+const SLOTS = GENERATIONS + 1;
 const CLIENT4 = "10.0.0.1";
 const clock = { nowMs: 1_000_000, nowSeconds: 1_700_000_000 };
 const DENY: Rule[] = [{ name: "nothing", action: "deny" }];
@@ -68,7 +70,7 @@ test.skipIf(!built)("swap-native: a thousand pushes, two threads, nothing lost",
     await compilePolicy({ name: "web", rules: ALLOW })];
   const program = shop();
   const push = (generation: number): void => {
-    const slot = 1 + (generation % 4);
+    const slot = 1 + (generation % SLOTS);
     dataplane.push({
       generation, modules: [{ slot, kind: "generated", wasm: modules[generation % 2]! }],
       records: concat([

@@ -1,4 +1,4 @@
-// Style is a test (DESIGN 9): sizes, names, who may import what, freshness of what is printed, and
+// Style is a test: sizes, names, who may import what, freshness of what is printed, and
 // that documents name what exists.
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";

@@ -68,33 +68,37 @@ word_at (const u8 *record, u32 offset)
   return *(const u32 *) (record + offset);
 }
 
-/* The offset of a field that both families have. */
+/* The offset of a field that both families have: of a record, of a key in it. */
 #define FIELD(m, name) ((m)->is_ip6 ? MARGAY_SESSION6_##name : MARGAY_SESSION4_##name)
+#define KEY(m, name)   ((m)->is_ip6 ? MARGAY_KEY6_##name : MARGAY_KEY4_##name)
+
+/* One end of a tuple: an address, and a port in wire order. */
+static u8 *
+format_end (u8 *s, const margay_session_t *m, const char *name, const u8 *address, u16 port)
+{
+  return format (s, " %s=%U %s-port=%u", name, format_margay_address, address, m->is_ip6, name,
+		 clib_net_to_host_u16 (port));
+}
 
 u8 *
 format_margay_session (u8 *s, va_list *args)
 {
   margay_session_t *m = va_arg (*args, margay_session_t *);
   const u8 *r = m->record;
-  int is_ip6 = m->is_ip6;
-  /* Ports stand in wire order, the source in the low half. */
-  u32 ports = word_at (r, FIELD (m, PORTS)), to_ports = word_at (r, FIELD (m, TO_PORTS));
+  /* The opener's key, and the reply's: what a forward packet leaves with, turned round. */
+  const u8 *key = r + MARGAY_SESSION_KEYS, *reply = key + FIELD (m, KEY_STRIDE);
+  u32 ports = word_at (key, KEY (m, PORTS)), reply_ports = word_at (reply, KEY (m, PORTS));
 
-  s = format (s, "family=%u protocol=%u", is_ip6 ? 6 : 4, r[FIELD (m, PROTOCOL)]);
-  s = format (s, " source=%U source-port=%u destination=%U destination-port=%u",
-	      format_margay_address, r + FIELD (m, SOURCE), is_ip6,
-	      clib_net_to_host_u16 (ports & 0xffff), format_margay_address,
-	      r + FIELD (m, DESTINATION), is_ip6, clib_net_to_host_u16 (ports >> 16));
-  s = format (s, " to-source=%U to-source-port=%u to-destination=%U to-destination-port=%u",
-	      format_margay_address, r + FIELD (m, TO_SOURCE), is_ip6,
-	      clib_net_to_host_u16 (to_ports & 0xffff), format_margay_address,
-	      r + FIELD (m, TO_DESTINATION), is_ip6, clib_net_to_host_u16 (to_ports >> 16));
+  s = format (s, "family=%u protocol=%u", m->is_ip6 ? 6 : 4, r[FIELD (m, PROTOCOL)]);
+  s = format_end (s, m, "source", key + KEY (m, SOURCE), ports & 0xffff);
+  s = format_end (s, m, "destination", key + KEY (m, DESTINATION), ports >> 16);
+  s = format_end (s, m, "to-source", reply + KEY (m, DESTINATION), reply_ports >> 16);
+  s = format_end (s, m, "to-destination", reply + KEY (m, SOURCE), reply_ports & 0xffff);
   return format (s,
 		 " flags=%u seen-ms=%u rule=%u source-endpoint=%u destination-endpoint=%u"
 		 " generation=%u backend=%u",
 		 word_at (r, MARGAY_SESSION_STATE) & ~MARGAY_LIFE_MASK,
 		 word_at (r, MARGAY_SESSION_SEEN), word_at (r, MARGAY_SESSION_RULE),
-		 word_at (r, FIELD (m, SOURCE_ENDPOINT)),
-		 word_at (r, FIELD (m, DESTINATION_ENDPOINT)), word_at (r, FIELD (m, GENERATION)),
-		 word_at (r, FIELD (m, BACKEND)));
+		 word_at (key, KEY (m, ENDPOINT)), word_at (reply, KEY (m, ENDPOINT)),
+		 word_at (r, FIELD (m, GENERATION)), word_at (r, FIELD (m, BACKEND)));
 }

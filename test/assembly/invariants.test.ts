@@ -1,4 +1,4 @@
-// The core's invariants (DESIGN 3), read off the module itself: what it imports, that it owns
+// The core's invariants, read off the module itself: what it imports, that it owns
 // nothing, and that the loops which every packet passes call nothing but prefetch.
 import binaryen from "binaryen";
 import { readFileSync } from "node:fs";

@@ -1,6 +1,7 @@
 // Maglev tables as the core builds them, read from its memory: as the slow reference says, the same
 // for every order of the backends, balanced, and little disturbed by a backend more or less. The
-// bounds are DESIGN's. A service's block: assembly/service.ts. FUZZ_SEED repeats a run.
+// bounds: docs/decisions/0005-maglev-permutations.md. A service's block: assembly/service.ts.
+// FUZZ_SEED repeats a run.
 import { describe, expect, test } from "vitest";
 import {
   GENERATION_BYTES, GENERATION_RING, GENERATION_SERVICES, GENERATION_SERVICE_MASK, GENERATIONS,

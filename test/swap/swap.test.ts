@@ -4,12 +4,10 @@
 import { Worker } from "node:worker_threads";
 import { build } from "esbuild";
 import { afterAll, expect, test } from "vitest";
-import { ROOT, ROOT_ARENA_NEXT, Verdict, WINDOW_BYTES, SLOT_BYTES } from "../../assembly/layout.ts";
+import { ROOT, ROOT_ARENA_NEXT } from "../../assembly/layout.ts";
 import { Compiler, bindRecords } from "../../host/compile/program.ts";
 import { configureRecord } from "../../host/compile/records.ts";
-import { addonPath } from "../../host/dataplane/addon.ts";
 import type { Dataplane, Packet, Push } from "../../host/dataplane/dataplane.ts";
-import { NativeDataplane } from "../../host/dataplane/native.ts";
 import { NodeDataplane } from "../../host/dataplane/node.ts";
 import type { Budgets, Rule } from "../../host/model/program.ts";
 import { audit } from "../stress/audit.ts";
@@ -120,67 +118,4 @@ function acknowledgement(thread: Worker, generation: number): Promise<void> {
     };
     thread.on("message", listen);
   });
-}
-
-test.skipIf(!addonPath())(
-  "swap-native: a thousand pushes under two native threads lose nothing", async () => {
-    const native = new NativeDataplane(core, { workers: budgets.workers, memoryPages: 2048 });
-    const compiler = await begin(native);
-    const plans = Array.from({ length: WORKERS }, (_, worker) => {
-      const open = openFlows(native, worker);
-      const fresh = Array.from({ length: FRESH }, () => freshPacket(worker));
-      return {
-        worker, nowMs: clock.nowMs, nowSeconds: clock.nowSeconds, realClock: true, ageBudget: 512,
-        frames: [
-          trafficFrame(native, open.map((each) => each.packet), [1 << Verdict.Pass],
-            open.map((each) => each.expected)),
-          { ...trafficFrame(native, fresh, [1 << Verdict.Pass | 1 << Verdict.Drop]), fresh: true },
-        ],
-      };
-    });
-    native.addon.trafficStart(plans);
-    let arena = 0, resident = 0;
-    for (let generation = 2; generation <= PUSHES + 1; generation++) {
-      native.push(await compiled(compiler, generation));
-      if (generation !== Math.min(100, PUSHES)) continue;
-      arena = native.memory.view.getUint32(ROOT + ROOT_ARENA_NEXT, true);
-      resident = process.memoryUsage.rss();
-    }
-    const grown = process.memoryUsage.rss() - resident;
-    for (const count of native.addon.trafficStop()) {
-      expect(count.first).toBeUndefined();
-      expect(count).toMatchObject({
-        missing: 0, wrongVerdicts: 0, wrongWindows: 0, coreTraps: 0, refused: 0,
-      });
-      expect(count.dropped).toBeGreaterThan(0);
-      expect(count.passed).toBeGreaterThan(count.frames);
-      console.log(
-        `swap, native: ${PUSHES} pushes, ${count.frames} frames, ${count.packets} packets; worst ` +
-          `frame ${(count.worstNanoseconds / 1e6).toFixed(2)} ms (2 threads, a pusher, 2 cores)`,
-      );
-    }
-    expect(native.memory.view.getUint32(ROOT + ROOT_ARENA_NEXT, true)).toBe(arena);
-    console.log(`swap, native: resident memory grew ${(grown / 1e6).toFixed(1)} MB`);
-    expect(grown).toBeLessThan(150e6);
-    expect(audit(native.memory).problems).toEqual([]);
-    native.close();
-  }, 240_000);
-
-/** A frame for a traffic thread: slots and windows as they go in, and what may come out. */
-function trafficFrame(
-  native: NativeDataplane, packets: Packet[], masks: number[], expected?: Uint8Array[],
-) {
-  const worker = WORKERS; // a frame region that no thread uses
-  packets.forEach((each, i) => native.memory.writePacket(worker, i, each));
-  const copy = (at: number, bytes: number): Uint8Array => native.memory.bytes.slice(at, at + bytes);
-  const windows = copy(native.memory.windowOf(worker, 0), packets.length * WINDOW_BYTES);
-  const outgoing = expected && windows.slice();
-  expected?.forEach((bytes, i) => outgoing!.set(bytes.subarray(0, WINDOW_BYTES), i * WINDOW_BYTES));
-  return {
-    count: packets.length,
-    slots: copy(native.memory.slotOf(worker, 0), packets.length * SLOT_BYTES),
-    windows,
-    allowed: Uint8Array.from(packets, (_, i) => masks[i % masks.length]!),
-    ...(outgoing ? { expected: outgoing } : {}),
-  };
 }

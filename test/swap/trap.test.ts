@@ -1,5 +1,5 @@
-// Traps, survived as DESIGN 5 says: a policy's by denying in its place and running the frame again,
-// the core's own by dropping the frame, freeing its locks and undoing what was half done.
+// Traps, survived as ARCHITECTURE.md says: a policy's by denying in its place and running the frame
+// again, the core's own by dropping the frame, freeing its locks and undoing what was half done.
 import { describe, expect, test } from "vitest";
 import { Phase, Reason, Verdict } from "../../assembly/layout.ts";
 import { addonPath } from "../../host/dataplane/addon.ts";
