@@ -1,7 +1,7 @@
-// The look-up stage: a frame's packets of one family against the session table, each step for all
-// packets before the next, with a prefetch between, so that their cache misses overlap.
+// The look-up stage: packets of one family against the session table, in three steps. Between two
+// of them lies a chunk of other packets' work (pipeline.ts), while the lines come from memory.
 //
-//   hashes (parse) ─► prefetch buckets ─► tags, first candidate ─► prefetch records ─► compare
+//   hashes (parse) ─► fetch buckets ─ ─ ► tags, first candidate ─► fetch records ─ ─ ► compare
 //                                                              │ not it: both buckets, in full
 //
 // Leaves p.session and p.direction, 0 where there is no usable session. A session is usable when
@@ -20,22 +20,34 @@ import { findPacket, keyIn, protocolIn, recordAt, tagOf, waysWith } from "./sess
 import { isClosed } from "./tcpstate";
 
 @external("host", "prefetch")
-declare function prefetch(
+export declare function prefetch(
   base: usize, indexArray: usize, mask: u32, stride: u32, count: u32,
 ): void;
 
-/** Looks up the n packets of a list; not 0 when any of them has to be decided. */
+/** First step: the buckets of n packets are on their way. */
 // @ts-ignore: decorator
 @inline
-export function lookUp<F>(
-  g: Generation, frame: usize, list: usize, buckets: usize, n: u32,
-): u32 {
+export function fetchBuckets<F>(buckets: usize, n: u32): void {
+  if (n) prefetch(tableOf<F>().buckets, buckets, -1, 4, n);
+}
+
+/** Second step: their tags, and their candidates' records are on their way. */
+// @ts-ignore: decorator
+@inline
+export function fetchRecords<F>(frame: usize, list: usize, n: u32): void {
+  if (n == 0) return;
+  matchTags<F>(frame, list, n);
+  const records = tableOf<F>().records;
+  prefetch(records, frame + LINES, -1, 4, n);
+  if (!is4<F>()) prefetch(records + 64, frame + LINES, -1, 4, n);
+}
+
+/** Third step: sessions. Not 0 when any of the packets has to be decided. */
+// @ts-ignore: decorator
+@inline
+export function findSessions<F>(g: Generation, frame: usize, list: usize, n: u32): u32 {
   if (n == 0) return 0;
   const t = tableOf<F>();
-  prefetch(t.buckets, buckets, -1, 4, n);
-  matchTags<F>(frame, list, n);
-  prefetch(t.records, frame + LINES, -1, 4, n);
-  if (!is4<F>()) prefetch(t.records + 64, frame + LINES, -1, 4, n);
   const left = compare<F>(g, frame, list, n);
   const unfound = left >> 1;
   for (let k: u32 = 0; k < unfound; k++) findSlowly<F>(t, g, packetAt(frame + UNFOUND, k));

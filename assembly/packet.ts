@@ -45,7 +45,7 @@ if (offsetof<Packet>("protocol") != 36) ERROR("Packet.protocol is not at 36");
 if (offsetof<Packet>("rule") != 48) ERROR("Packet.rule is not at 48");
 if (offsetof<Packet>("decision") != 56) ERROR("Packet.decision is not at 56");
 
-// Frame scratch, by offset from the frame's base.
+// Frame scratch, by offset from the frame's base. u32 arrays of 256.
 export const PACKETS: usize = FRAME_SCRATCH; // 256 x 64
 export const LIST4: usize = PACKETS + 0x4000; // u32: addresses of Packets, in packet order
 export const LIST6: usize = LIST4 + 0x400;
@@ -64,3 +64,10 @@ export const REOPENED: usize = LISTED + 0x100;
 export function packetAt(list: usize, k: u32): Packet {
   return changetype<Packet>(load<u32>(list + (usize(k) << 2)));
 }
+
+// The fast lane's arrays, by packet.
+export const HASHES: usize = REOPENED + 0x100; // upper half of the key's hash
+export const ENTRIES: usize = HASHES + 0x400; // candidate index entry
+export const ENDS: usize = ENTRIES + 0x400; // sender's identity
+/** u32: windows of the packets that the fast lane left, in packet order. */
+export const REST: usize = ENDS + 0x400;

@@ -1,16 +1,18 @@
-// process(): what happens to a frame, top to bottom. One function a step, each a loop over the
-// frame; the order is strict. Until `touch`, nothing but scratch is written: a policy that traps in
-// `decide` leaves a frame that can be run again.
+// process(): what happens to a frame, top to bottom. One function a step, each a loop over packets;
+// the order is strict.
 //
-//   enter ─► parse, source check, hash ─► look-up ─► decide misses and SYNs
-//         ─► touch and rewrite hits ─► settle the rest, in packet order ─► finish: slots, counters
+//   enter ─► fast lane: plain packets of established sessions are carried, the rest is listed
+//     rest ─► parse, source check, hash ─► look-up ─► decide misses and SYNs
+//          ─► touch and rewrite hits ─► settle what is left, in packet order ─► finish: slots
+//   counters ─► leave
 //
-// The steps that every packet passes are functions of their own, not inlined into one: a function
-// with few live values keeps the memory's base and its own in registers.
+// Until `touch`, the rest is not written to but for scratch: a policy that traps in `decide` leaves
+// a frame that can be run again. What the fast lane carried is done, and not done again: w.resume
+// says how many packets are left of a frame that is run a second time.
 import { decide, settle, tickOf, touch } from "./conntrack";
-import { Endpoint, endpointOfInterface, ownerOf } from "./endpoint";
+import { Endpoint, endpointOfInterface, ownerOf, ownsFirst } from "./endpoint";
 import { is4, sourceOf, V4, V6 } from "./family";
-import { parseFast } from "./fastparse";
+import { BURST, fastLane } from "./fastlane";
 import { findGeneration, Generation } from "./generation";
 import { hashTuple, scale } from "./hash";
 import * as tcp from "./header/tcp";
@@ -19,16 +21,16 @@ import {
   Reason, SESSION_STATE, SLOT_BACKEND, SLOT_BYTES, SLOT_PACKET_LENGTH, SLOT_RULE, SLOT_VERDICT,
   Verdict, WINDOW_BYTES, WORKER_COUNTERS,
 } from "./layout";
-import { lookUp, mayReopen } from "./lookup";
+import { fetchBuckets, fetchRecords, findSessions, mayReopen } from "./lookup";
 import {
-  BUCKETS4, BUCKETS6, LIST4, LIST6, LISTED, Packet, packetAt, PACKETS, REOPENED, SLOW,
+  BUCKETS4, BUCKETS6, LIST4, LIST6, LISTED, Packet, packetAt, PACKETS, REOPENED, REST, SLOW,
   UNFOUND,
 } from "./packet";
 import { opens, parse } from "./parser";
 import { configured, root, tableOf } from "./root";
 import { Slot } from "./slot";
 import { isClosed } from "./tcpstate";
-import { enter, leave, Worker, workerAt } from "./worker";
+import { count as countPackets, enter, leave, Worker, workerAt } from "./worker";
 
 /**
  * Judges and rewrites the `count` packets of the worker's frame under a generation. Time is an
@@ -46,42 +48,65 @@ export function process(
   enter(w);
   const g = findGeneration(generation);
   if (g === null) {
-    dropAll(frame, count, Reason.NoGeneration);
+    dropAll(w, frame, count, Reason.NoGeneration);
   } else {
-    judgeFrame(w, g, frame, count, nowMs, nowSeconds, generation);
+    const rest = w.resume ? w.resume - 1 : runFastLane(g, frame, count, tickOf(nowMs));
+    if (rest) {
+      w.resume = rest + 1;
+      judgeRest(w, g, frame, rest, nowMs, nowSeconds, generation);
+      finish(w, frame, rest);
+    }
+    countPackets(w, <u32>Reason.Established, count - rest);
   }
-  finish(w, frame, count);
+  w.resume = 0;
   leave(w);
   return 0;
 }
 
-/**
- * Packets that go through the steps together: what they touch (working records, windows, slots,
- * buckets, sessions: 5 lines each) then stays in the first-level cache from step to step, and there
- * are still enough of them for their misses to overlap.
- */
-const CHUNK: u32 = 64;
+/** A frame mostly has one family: its first packet's takes the lane. */
+function runFastLane(g: Generation, frame: usize, count: u32, tick: u32): u32 {
+  if (count == 0) return 0;
+  return load<u8>(frame + FRAME_WINDOWS) >> 4 == 6
+    ? fastLane<V6>(g, frame, count, tick)
+    : fastLane<V4>(g, frame, count, tick);
+}
 
-/** All chunks through the steps that change nothing, then all through those that do. */
+/**
+ * The rest through the steps that change nothing, then through those that do. Look-ups are
+ * staggered in chunks: while one is parsed, the one before has its buckets on their way, and the
+ * one before that its records.
+ */
 // @ts-ignore: decorator
 @inline
-function judgeFrame(
+function judgeRest(
   w: Worker, g: Generation, frame: usize, count: u32, nowMs: u32, nowSeconds: u32,
   generation: u32,
 ): void {
   store<u64>(frame + LISTED, 0);
   store<u32>(frame + REOPENED, 0);
-  for (let from: u32 = 0; from < count; from += CHUNK) {
-    const to = min(from + CHUNK, count);
-    const listed = frame + LISTED + (usize(from / CHUNK) << 3);
-    const unchecked = parseAll(g, frame, from, to, listed);
-    if (unchecked) parseRest(g, frame, from, to, unchecked, listed);
-    lookUpAndDecide<V4>(w, g, frame, frame + LIST4, frame + BUCKETS4, listed, nowSeconds);
-    lookUpAndDecide<V6>(w, g, frame, frame + LIST6, frame + BUCKETS6, listed + 4, nowSeconds);
+  const chunks = (count + BURST - 1) / BURST;
+  for (let c: u32 = 0; c < chunks + 2; c++) {
+    const listed = frame + LISTED + (usize(c) << 3);
+    if (c < chunks) {
+      const from = c * BURST, to = min(from + BURST, count);
+      parseAll(g, frame, from, to, listed);
+      const n4 = load<u32>(listed), n6 = load<u32>(listed, 4);
+      fetchBuckets<V4>(frame + BUCKETS4 + (usize(n4) << 2), load<u32>(listed, 8) - n4);
+      fetchBuckets<V6>(frame + BUCKETS6 + (usize(n6) << 2), load<u32>(listed, 12) - n6);
+    }
+    if (c >= 1 && c <= chunks) {
+      const n4 = load<u32>(listed - 8), n6 = load<u32>(listed - 4);
+      fetchRecords<V4>(frame, frame + LIST4 + (usize(n4) << 2), load<u32>(listed) - n4);
+      fetchRecords<V6>(frame, frame + LIST6 + (usize(n6) << 2), load<u32>(listed, 4) - n6);
+    }
+    if (c >= 2) {
+      findAndDecide<V4>(w, g, frame, frame + LIST4, listed - 16, nowSeconds);
+      findAndDecide<V6>(w, g, frame, frame + LIST6, listed - 12, nowSeconds);
+    }
   }
   const tick = tickOf(nowMs);
-  for (let from: u32 = 0; from < count; from += CHUNK) {
-    const listed = frame + LISTED + (usize(from / CHUNK) << 3);
+  for (let c: u32 = 0; c < chunks; c++) {
+    const listed = frame + LISTED + (usize(c) << 3);
     touchAndSettle<V4>(w, g, frame, frame + LIST4, listed, tick, generation);
     touchAndSettle<V6>(w, g, frame, frame + LIST6, listed + 4, tick, generation);
   }
@@ -90,14 +115,13 @@ function judgeFrame(
 /** `listed` points at how many packets of the family stood before this chunk, then behind it. */
 // @ts-ignore: decorator
 @inline
-function lookUpAndDecide<F>(
-  w: Worker, g: Generation, frame: usize, list: usize, buckets: usize, listed: usize,
-  nowSeconds: u32,
+function findAndDecide<F>(
+  w: Worker, g: Generation, frame: usize, list: usize, listed: usize, nowSeconds: u32,
 ): void {
   const from = load<u32>(listed);
   const n = load<u32>(listed, 8) - from;
   const part = list + (usize(from) << 2);
-  const undecided = lookUp<F>(g, frame, part, buckets + (usize(from) << 2), n);
+  const undecided = findSessions<F>(g, frame, part, n);
   if (undecided | load<u32>(frame + REOPENED)) decideAll<F>(w, g, frame, part, n, nowSeconds);
 }
 
@@ -114,19 +138,19 @@ function touchAndSettle<F>(
   if (slow) settleAll<F>(w, g, frame, slow, tick, generation);
 }
 
+/** The working record of the k-th packet of the rest. */
 // @ts-ignore: decorator
 @inline
-function working(frame: usize, i: u32): Packet {
-  return changetype<Packet>(frame + PACKETS + (usize(i) << 6));
+function working(frame: usize, k: u32): Packet {
+  return changetype<Packet>(frame + PACKETS + (usize(k) << 6));
 }
 
-function dropAll(frame: usize, count: u32, reason: Reason): void {
+function dropAll(w: Worker, frame: usize, count: u32, reason: Reason): void {
   for (let i: u32 = 0; i < count; i++) {
-    const p = working(frame, i);
-    p.slot = u32(frame + FRAME_SLOTS + usize(i) * SLOT_BYTES);
-    clear(p);
-    p.reason = u8(reason);
+    const slot = changetype<Slot>(frame + FRAME_SLOTS + usize(i) * SLOT_BYTES);
+    drop(slot, reason);
   }
+  countPackets(w, <u32>reason, count);
 }
 
 // @ts-ignore: decorator
@@ -139,102 +163,59 @@ function clear(p: Packet): void {
 }
 
 /**
- * Parses every packet, finds its endpoint, checks its source, hashes its key and lists it by
- * family. Returns how many are left for parseRest: not plain enough for the fast parser, or not
- * from their endpoint's first address. `listed` holds how many packets of each family are listed
- * already; the new count goes behind it.
+ * Parses packets of the rest, finds their endpoints, checks their sources, hashes their keys and
+ * lists them by family. `listed` holds how many of each family are listed already; the new count
+ * goes behind it.
  */
-function parseAll(g: Generation, frame: usize, from: u32, to: u32, listed: usize): u32 {
-  const r = root();
-  const seed0 = r.seed0, seed1 = r.seed1;
-  const buckets4 = tableOf<V4>().bucketCount, buckets6 = tableOf<V6>().bucketCount;
+function parseAll(g: Generation, frame: usize, from: u32, to: u32, listed: usize): void {
   const endpoints = usize(g.endpoints), endpointCount = g.endpointCount;
-  let n4 = load<u32>(listed), n6 = load<u32>(listed, 4), left: u32 = 0;
-  // The endpoint of the interface seen last: most neighbours come from the same one.
-  let known: u32 = 0, at: usize = 0, uplink = false, identity: u32 = 0;
-  for (let i = from; i < to; i++) {
-    const p = working(frame, i);
-    const slot = changetype<Slot>(frame + FRAME_SLOTS + usize(i) * SLOT_BYTES);
-    const window = frame + FRAME_WINDOWS + usize(i) * WINDOW_BYTES;
+  let n4 = load<u32>(listed), n6 = load<u32>(listed, 4);
+  for (let k = from; k < to; k++) {
+    const p = working(frame, k);
+    const window = usize(load<u32>(frame + REST + (usize(k) << 2)));
+    const slot = changetype<Slot>(frame + FRAME_SLOTS + ((window - frame - FRAME_WINDOWS) >> 2));
     clear(p);
     p.slot = u32(changetype<usize>(slot));
     p.window = u32(window);
-    const index = slot.interface;
-    if (index != known || !at) {
-      known = index;
-      at = endpointOfInterface(endpoints, endpointCount, index);
-      if (!at) {
-        p.reason = <u8>Reason.UnknownEndpoint;
-        continue;
-      }
-      uplink = changetype<Endpoint>(at).kind == <u8>EndpointKind.Uplink;
-      identity = uplink ? NO_ENDPOINT : changetype<Endpoint>(at).identity;
+    const at = endpointOfInterface(endpoints, endpointCount, slot.interface);
+    if (!at) {
+      p.reason = <u8>Reason.UnknownEndpoint;
+      continue;
     }
+    const reason = parse(p, slot, window);
+    p.reason = u8(reason);
+    if (reason != Reason.None) continue;
     const e = changetype<Endpoint>(at);
     p.sender = u32(at);
-    const head = load<u64>(window);
-    let taken: u32;
-    if (u32(head & 0xff) == 0x45) {
-      taken = parseFast<V4>(p, slot, window, head, e, uplink, identity, seed0, seed1);
-      if (taken) list<V4>(p, frame, n4++, buckets4);
-    } else {
-      taken = parseFast<V6>(p, slot, window, head, e, uplink, identity, seed0, seed1);
-      if (taken) list<V6>(p, frame, n6++, buckets6);
-    }
-    if (taken == 1) continue;
-    if (!taken) p.family = 0;
-    store<u32>(frame + UNFOUND + (usize(left) << 2), u32(changetype<usize>(p)));
-    left++;
+    p.endpoint = e.kind == <u8>EndpointKind.Uplink ? NO_ENDPOINT : e.identity;
+    const mayHave = p.family == 4 ? maySend<V4>(g, e, window) : maySend<V6>(g, e, window);
+    if (!mayHave) p.reason = <u8>Reason.SpoofedSource;
+    else if (p.family == 4) list<V4>(p, frame, n4++);
+    else list<V6>(p, frame, n6++);
   }
   store<u32>(listed, n4, 8);
   store<u32>(listed, n6, 12);
-  return left;
 }
 
-/** Puts a packet with its hash into its family's list at place n. */
+/** The source check: an uplink's packets bear any address, a workload's one of its own. */
 // @ts-ignore: decorator
 @inline
-function list<F>(p: Packet, frame: usize, n: u32, buckets: u32): void {
-  const at = frame + (usize(n) << 2);
-  store<u32>(at, u32(changetype<usize>(p)), is4<F>() ? LIST4 : LIST6);
-  const bucket = scale(u32(p.hash >> 32), buckets);
-  store<u32>(at, bucket, is4<F>() ? BUCKETS4 : BUCKETS6);
+function maySend<F>(g: Generation, e: Endpoint, packet: usize): bool {
+  if (e.kind == <u8>EndpointKind.Uplink) return true;
+  const source = sourceOf<F>(packet);
+  return ownsFirst<F>(e, source) || ownerOf<F>(g, source) == (e.identity & 0xffff) + 1;
 }
 
-/** What parseAll left: parsed in full, checked by the address table; then the lists anew. */
-function parseRest(
-  g: Generation, frame: usize, from: u32, to: u32, unchecked: u32, listed: usize,
-): void {
-  for (let k: u32 = 0; k < unchecked; k++) {
-    const p = packetAt(frame + UNFOUND, k);
-    const e = changetype<Endpoint>(usize(p.sender));
-    const uplink = e.kind == <u8>EndpointKind.Uplink;
-    if (p.family == 0) {
-      const reason = parse(p, changetype<Slot>(usize(p.slot)), p.window);
-      p.reason = u8(reason);
-      if (reason != Reason.None) continue;
-      p.endpoint = uplink ? NO_ENDPOINT : e.identity;
-      const seed0 = root().seed0, seed1 = root().seed1;
-      p.hash = p.family == 4
-        ? hashTuple<V4>(sourceOf<V4>(p.window), p.ports, p.protocol, seed0, seed1)
-        : hashTuple<V6>(sourceOf<V6>(p.window), p.ports, p.protocol, seed0, seed1);
-    }
-    if (uplink) continue;
-    const owner = p.family == 4
-      ? ownerOf<V4>(g, sourceOf<V4>(p.window))
-      : ownerOf<V6>(g, sourceOf<V6>(p.window));
-    if (owner == 0 || owner - 1 != (e.identity & 0xffff)) p.reason = <u8>Reason.SpoofedSource;
-  }
-  const buckets4 = tableOf<V4>().bucketCount, buckets6 = tableOf<V6>().bucketCount;
-  let n4 = load<u32>(listed), n6 = load<u32>(listed, 4);
-  for (let i = from; i < to; i++) {
-    const p = working(frame, i);
-    if (p.reason) continue;
-    if (p.family == 4) list<V4>(p, frame, n4++, buckets4);
-    else list<V6>(p, frame, n6++, buckets6);
-  }
-  store<u32>(listed, n4, 8);
-  store<u32>(listed, n6, 12);
+/** Hashes a packet's key and puts it into its family's list at place n. */
+// @ts-ignore: decorator
+@inline
+function list<F>(p: Packet, frame: usize, n: u32): void {
+  const r = root();
+  p.hash = hashTuple<F>(sourceOf<F>(p.window), p.ports, p.protocol, r.seed0, r.seed1);
+  const at = frame + (usize(n) << 2);
+  store<u32>(at, u32(changetype<usize>(p)), is4<F>() ? LIST4 : LIST6);
+  const bucket = scale(u32(p.hash >> 32), tableOf<F>().bucketCount);
+  store<u32>(at, bucket, is4<F>() ? BUCKETS4 : BUCKETS6);
 }
 
 /**
@@ -264,7 +245,7 @@ function decideAll<F>(
 function decideOne<F>(
   w: Worker, g: Generation, p: Packet, frame: usize, nowSeconds: u32,
 ): void {
-  const index = u32(changetype<usize>(p) - frame - PACKETS) >> 6;
+  const index = u32(usize(p.window) - frame - FRAME_WINDOWS) >> 7;
   decide<F>(w, g, p, index, nowSeconds);
 }
 
@@ -297,11 +278,20 @@ function settleAll<F>(
   }
 }
 
-/** Writes the slots and counts. */
-function finish(w: Worker, frame: usize, count: u32): void {
+// @ts-ignore: decorator
+@inline
+function drop(slot: Slot, reason: Reason): void {
+  const at = changetype<usize>(slot);
+  store<u32>(at, <u32>Verdict.Drop | (<u32>reason << 8), SLOT_VERDICT);
+  store<u64>(at, 0, SLOT_RULE);
+  store<u64>(at, u64(slot.packetLength) << 32, SLOT_BACKEND);
+}
+
+/** Writes the slots of the rest and counts them. */
+function finish(w: Worker, frame: usize, rest: u32): void {
   const counters = changetype<usize>(w) + WORKER_COUNTERS;
-  for (let i: u32 = 0; i < count; i++) {
-    const p = working(frame, i);
+  for (let k: u32 = 0; k < rest; k++) {
+    const p = working(frame, k);
     const slot = usize(p.slot);
     const reason = u32(p.reason);
     const pass = reason == <u32>Reason.Established || reason == <u32>Reason.Allowed;

@@ -29,6 +29,7 @@ export function recover(worker: u32): i32 {
     if (w.table == 6) undo<V6>(w);
     else undo<V4>(w);
     dropFrame(w, worker);
+    w.resume = 0;
   }
   leave(w);
   return i32(slot);

@@ -20,7 +20,8 @@ export class Worker {
   locked1: u32;
   locked2: u32;
   locked3: u32;
-  reserved0: u64;
+  resume: u32; // packets left + 1 of a frame whose fast lane is done; 0 = a frame from its start
+  reserved0: u32;
   reserved1: u64;
   open4: u32;
   closed4: u32;

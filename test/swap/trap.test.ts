@@ -43,10 +43,16 @@ describe.each(engines)("%s", (engine, id, make) => {
     const bad = program.policies[1] as { wasm: Uint8Array };
     const dataplane = make!(core);
     const { compiler } = await startedGenerated(dataplane, program, bad.wasm);
-    const specs: Spec[] = [syn(1), { ...syn(2), protocol: "udp", port: 53 }, syn(3)];
-    const established = send(dataplane, [syn(1)]);
-    expect(established[0]!.reason).toBe(Reason.Allowed);
+    const specs: Spec[] = [
+      { ...syn(1), flags: "A" }, { ...syn(2), protocol: "udp", port: 53 }, syn(3),
+    ];
+    expect(send(dataplane, [syn(1)])[0]!.reason).toBe(Reason.Allowed);
+    const [once] = send(dataplane, [specs[0]!]);
     const results = send(dataplane, specs);
+    // What was carried before the trap is not rewritten a second time.
+    expect(results[0]!.bytes).toEqual(once!.bytes);
+    expect(results[0]!.bytes).not.toEqual(packet(specs[0]!));
+    expect(dataplane.counters().get(Reason.Established)).toBe(2n);
     expect(results.map((each) => each.reason)).toEqual([
       Reason.Established, Reason.PolicyTrapped, Reason.PolicyTrapped,
     ]);
