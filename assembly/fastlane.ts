@@ -22,11 +22,11 @@ import * as ipv6 from "./header/ipv6";
 import * as tcp from "./header/tcp";
 import * as udp from "./header/udp";
 import {
-  BUCKET_BYTES, BUCKET_ENTRIES, EndpointKind, FRAME_SLOTS, FRAME_WINDOWS, LIFE_MASK, Life,
-  NO_ENDPOINT, Reason, SESSION4_DELTA_ADDRESSES, SESSION6_DELTA_ADDRESSES, SESSION_RULE,
-  SESSION_SEEN, SESSION_STATE, SessionFlag, SLOT_BACKEND, SLOT_FLAGS, SLOT_INTERFACE,
-  SLOT_PACKET_LENGTH, SLOT_RULE, SLOT_VERDICT, SLOT_WINDOW_LENGTH, SlotFlag, Verdict,
-  WINDOW_BYTES,
+  BUCKET_BYTES, BUCKET_ENTRIES, ENDPOINTS_MAX, EndpointKind, FRAME_SLOTS, FRAME_WINDOWS,
+  LIFE_MASK, Life, NO_ENDPOINT, Reason, SESSION4_DELTA_ADDRESSES, SESSION6_DELTA_ADDRESSES,
+  SESSION_RULE, SESSION_SEEN, SESSION_STATE, SessionFlag, SLOT_BACKEND, SLOT_FLAGS,
+  SLOT_INTERFACE, SLOT_PACKET_LENGTH, SLOT_RULE, SLOT_VERDICT, SLOT_WINDOW_LENGTH, SlotFlag,
+  Verdict, WINDOW_BYTES,
 } from "./layout";
 import { prefetch } from "./lookup";
 import { BUCKETS4, ENDS, ENTRIES, HASHES, LINES, REST } from "./packet";
@@ -39,8 +39,9 @@ import { keyIn, protocolIn, recordAt, tagOf, waysWith } from "./session";
  * other: at a million sessions in random order 16 to 28 measured alike, 64 half as dear again.
  */
 export const BURST: u32 = 24;
-/** No endpoint's identity: a packet that is not for the fast lane. */
-const NOBODY: u32 = 0xfffffffe;
+/** No endpoint's identity, for no index is 0xffff: a packet that is not for the fast lane. */
+const NOBODY: u32 = 0xffff;
+if (ENDPOINTS_MAX > 0xffff) ERROR("NOBODY may be an endpoint's identity");
 const CLOSING: u32 = SessionFlag.FinForward | SessionFlag.FinReturn | SessionFlag.Reset;
 
 /** Carries what it can of a frame; returns how many packets are left, listed at REST. */
@@ -107,6 +108,12 @@ function parsePlain<F>(g: Generation, frame: usize, count: u32): void {
   for (let at = frame; at < end; slot += 32, window += WINDOW_BYTES, at += 4) {
     store<u32>(at, NOBODY, ENDS);
     store<u32>(at, 0, BUCKETS4);
+    const packet = window;
+    const protocol = protocolOf<F>(packet);
+    const l4 = packet + header;
+    // Before anything else is asked of it: the pipeline may still take it, whatever the lane finds.
+    const syn = load<u8>(l4, tcp.FLAGS) & <u8>tcp.SYN;
+    afterSyn = afterSyn || (protocol == tcp.PROTOCOL && syn != 0);
     const index = load<u32>(slot, SLOT_INTERFACE);
     if (index != known || identity == NOBODY) {
       const e = endpointOfInterface(endpoints, endpointCount, index);
@@ -116,7 +123,6 @@ function parsePlain<F>(g: Generation, frame: usize, count: u32): void {
       identity = uplink ? NO_ENDPOINT : changetype<Endpoint>(e).identity;
       own = e + (is4<F>() ? offsetof<Endpoint>("address4") : offsetof<Endpoint>("address6a"));
     }
-    const packet = window;
     const valid = u32(load<u16>(slot, SLOT_WINDOW_LENGTH));
     if (valid > u32(WINDOW_BYTES)) continue;
     if (valid < header + udp.HEADER_BYTES) continue;
@@ -126,8 +132,6 @@ function parsePlain<F>(g: Generation, frame: usize, count: u32): void {
     if (!uplink && isZero<F>(own)) continue;
     const length = lengthOf<F>(packet);
     if (length > load<u32>(slot, SLOT_PACKET_LENGTH)) continue;
-    const l4 = packet + header;
-    const protocol = protocolOf<F>(packet);
     if (protocol == udp.PROTOCOL) {
       const bytes = (u32(load<u8>(l4, udp.LENGTH)) << 8) | u32(load<u8>(l4, udp.LENGTH + 1));
       if (bytes < udp.HEADER_BYTES) continue;
@@ -135,9 +139,8 @@ function parsePlain<F>(g: Generation, frame: usize, count: u32): void {
     } else {
       if (protocol != tcp.PROTOCOL) continue;
       if (valid < header + tcp.HEADER_BYTES) continue;
-      const flags = u32(load<u8>(l4, tcp.FLAGS));
-      afterSyn = afterSyn || (flags & tcp.SYN) != 0;
       if (afterSyn) continue;
+      const flags = u32(load<u8>(l4, tcp.FLAGS));
       // an ACK alone, with PSH and URG as they come
       if ((flags & (tcp.FIN | tcp.SYN | tcp.RST | tcp.ACK)) != tcp.ACK) continue;
       const offset = tcp.headerBytes(l4);

@@ -33,9 +33,10 @@ import { isClosed } from "./tcpstate";
 import { count as countPackets, enter, leave, Worker, workerAt } from "./worker";
 
 /**
- * Judges and rewrites the `count` packets of the worker's frame under a generation. Time is an
- * argument: milliseconds (wrapping) and Unix seconds. Returns 0, or -1 for a worker or a count out
- * of range, and then nothing was touched.
+ * Judges and rewrites the `count` packets of the worker's frame under a generation. After recover()
+ * has named a policy's slot, the next call must be for the same frame, its slots and windows
+ * untouched. Time is an argument: milliseconds (wrapping) and Unix seconds. Returns 0, or -1 for a
+ * worker or a count out of range, and then nothing was touched.
  */
 export function process(
   worker: u32, count: u32, nowMs: u32, nowSeconds: u32, generation: u32,
@@ -50,9 +51,11 @@ export function process(
   if (g === null) {
     dropAll(w, frame, count, Reason.NoGeneration);
   } else {
-    const rest = w.resume ? w.resume - 1 : runFastLane(g, frame, count, tickOf(nowMs));
+    const again = w.resume != 0 && w.resumeCount == count;
+    const rest = again ? w.resume - 1 : runFastLane(g, frame, count, tickOf(nowMs));
     if (rest) {
       w.resume = rest + 1;
+      w.resumeCount = count;
       judgeRest(w, g, frame, rest, nowMs, nowSeconds, generation);
       finish(w, frame, rest);
     }

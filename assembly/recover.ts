@@ -26,10 +26,10 @@ export function recover(worker: u32): i32 {
   if (slot) {
     setSlotState(slot, SlotState.Trapped);
   } else {
+    w.resume = 0;
     if (w.table == 6) undo<V6>(w);
     else undo<V4>(w);
     dropFrame(w, worker);
-    w.resume = 0;
   }
   leave(w);
   return i32(slot);

@@ -21,7 +21,7 @@ export class Worker {
   locked2: u32;
   locked3: u32;
   resume: u32; // packets left + 1 of a frame whose fast lane is done; 0 = a frame from its start
-  reserved0: u32;
+  resumeCount: u32; // packets of that frame
   reserved1: u64;
   open4: u32;
   closed4: u32;
