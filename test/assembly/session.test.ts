@@ -124,3 +124,12 @@ describe("a small table", () => {
     expect(dataplane.age(0, 30_000, 1000)).toBe(1);
   });
 });
+
+test("an established segment whose data offset lies beyond the packet is dropped", async () => {
+  const { dataplane } = await started();
+  send(dataplane, CLIENT, [web]);
+  const ack = packet({ ...web, flags: "A" });
+  ack[32] = 0xf0;
+  const [result] = dataplane.process(0, [{ interface: CLIENT, bytes: ack }], START);
+  expect(result).toMatchObject({ verdict: Verdict.Drop, reason: Reason.BadHeaderLength });
+});
