@@ -4,7 +4,7 @@
 //
 // Limits: a session ends at most one sweep of the records later than its idle time.
 import { endSession } from "./conntrack";
-import { is4, V4, V6 } from "./family";
+import { V4, V6 } from "./family";
 import { LIFE_MASK, Life, SESSION_SEEN, SESSION_STATE, TABLE_HAND } from "./layout";
 import { reclaim } from "./reclaim";
 import { configured, root, SessionTable, tableOf } from "./root";

@@ -14,13 +14,6 @@ export function load64be(pointer: usize, offset: usize = 0): u64 {
   return bswap<u64>(load<u64>(pointer + offset));
 }
 
-/** Are the 16 bytes at two places equal? */
-// @ts-ignore: decorator
-@inline
-export function same16(a: usize, b: usize): bool {
-  return !((load<u64>(a) ^ load<u64>(b)) | (load<u64>(a, 8) ^ load<u64>(b, 8)));
-}
-
 /** An IPv4 address, wire order, as the upper half of ::ffff:a.b.c.d in wire order. */
 // @ts-ignore: decorator
 @inline

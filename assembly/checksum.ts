@@ -14,15 +14,6 @@ export function fold(sum: u32): u32 {
   return (sum & 0xffff) + (sum >> 16);
 }
 
-/** Sum of `bytes` (even) bytes at a pointer, unfolded; at most 64 KiB. */
-// @ts-ignore: decorator
-@inline
-export function sumOf(pointer: usize, bytes: u32): u32 {
-  let sum: u32 = 0;
-  for (let i: u32 = 0; i < bytes; i += 2) sum += load<u16>(pointer + i);
-  return sum;
-}
-
 /** D for a change of `bytes` (even) bytes from what is at `from` to what is at `to`. */
 export function deltaOf(from: usize, to: usize, bytes: u32): u32 {
   let sum: u32 = 0;

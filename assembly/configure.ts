@@ -8,7 +8,7 @@ import {
   ENDPOINTS_MAX, FRAMES, FRAME_BYTES, LAYOUT_VERSION, MAGIC, ROOT, ROOT_TIMEOUTS, SESSION4_BYTES,
   SESSION6_BYTES, StageError, TIMEOUTS, Timeout, WORKERS_MAX,
 } from "./layout";
-import { configured, refuse, root, SessionTable, tableOf } from "./root";
+import { configured, refuse, root, tableOf } from "./root";
 
 /** Entries a bucket is planned to hold, in hundredths: 12 ways at load 0.64. */
 const PLANNED_PERCENT: u64 = 64;

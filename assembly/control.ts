@@ -9,7 +9,6 @@
 //   publish     it can be found by process()
 import { admit } from "./admission";
 import { allocate, release } from "./arena";
-import { load64be } from "./bytes";
 import { configure } from "./configure";
 import { addAddress, AddressEntry, Endpoint, endpointAt } from "./endpoint";
 import { Generation, inUse, ringAt } from "./generation";

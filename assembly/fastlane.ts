@@ -11,7 +11,7 @@
 // new one.
 //
 // Conditions are single branches on purpose: compilers make longer chains of `&&` than they undo.
-import { adjust, fold } from "./checksum";
+import { adjust } from "./checksum";
 import { backendIn } from "./conntrack";
 import { endpointOfInterface, Endpoint, isLive } from "./endpoint";
 import { copyTurned, differ, endpointOf, is4, portsOf, sameAddress, sourceOf } from "./family";
@@ -30,7 +30,7 @@ import {
 } from "./layout";
 import { prefetch } from "./lookup";
 import { BUCKETS4, ENDS, ENTRIES, HASHES, LINES, REST } from "./packet";
-import { isRewritten } from "./rewrite";
+import { isRewritten, rewriteSum } from "./rewrite";
 import { root, tableOf } from "./root";
 import { keyIn, protocolIn, recordAt, tagOf, waysWith } from "./session";
 
@@ -231,11 +231,5 @@ function rewritePlain<F>(
   store<u32>(l4, rotl<u32>(portsOf<F>(other), 16));
   const isUdp = protocol == udp.PROTOCOL;
   const field = l4 + (isUdp ? udp.CHECKSUM : tcp.CHECKSUM);
-  const old = u32(load<u16>(field));
-  if (load<u8>(slot, SLOT_FLAGS) & <u8>SlotFlag.PartialChecksum) {
-    store<u16>(field, u16(fold(old + addresses)));
-  } else if (old | u32(!isUdp)) {
-    const sum = adjust(old, deltas >> 16);
-    store<u16>(field, u16(isUdp && sum == 0 ? 0xffff : sum));
-  }
+  rewriteSum(slot, field, addresses, deltas >> 16, isUdp);
 }

@@ -5,7 +5,7 @@
 // A session key's 64 bits serve three ends: bits 32-63 choose the first bucket, bits 0-31 the
 // second, bits 32-39 are the tag. Rounds after wyhash's and Murmur's finalizers (xor, odd multiply,
 // fold).
-import { first8, is4, last8 } from "./family";
+import { is4 } from "./family";
 
 const K0: u64 = 0x9fb21c651e98df25;
 const K1: u64 = 0xd6e8feb86659fd93;
@@ -42,11 +42,6 @@ export function hashAddress(first: u64, last: u64, word: u64, seed: u64): u64 {
   h = mix(first ^ h, K1);
   h = mix(word ^ h, K0);
   return mix(h, K1);
-}
-// @ts-ignore: decorator
-@inline
-export function hashOf<F>(address: usize, word: u64, seed: u64): u64 {
-  return hashAddress(first8<F>(address), last8<F>(address), word, seed);
 }
 
 /** A number in [0, count) from 32 random bits, without division (Lemire 2019). */

@@ -12,7 +12,7 @@
 //
 // Ports and endpoint stand side by side as in a session's key, so that one comparison does for
 // both.
-import { FRAME_SCRATCH } from "./layout";
+import { FRAME_BYTES, FRAME_SCRATCH } from "./layout";
 
 @unmanaged
 export class Packet {
@@ -71,3 +71,4 @@ export const ENTRIES: usize = HASHES + 0x400; // candidate index entry
 export const ENDS: usize = ENTRIES + 0x400; // sender's identity
 /** u32: windows of the packets that the fast lane left, in packet order. */
 export const REST: usize = ENDS + 0x400;
+if (REST + 0x400 > FRAME_BYTES) ERROR("a frame's scratch runs into the next frame");

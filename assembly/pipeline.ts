@@ -24,7 +24,6 @@ import {
 import { fetchBuckets, fetchRecords, findSessions, mayReopen } from "./lookup";
 import {
   BUCKETS4, BUCKETS6, LIST4, LIST6, LISTED, Packet, packetAt, PACKETS, REOPENED, REST, SLOW,
-  UNFOUND,
 } from "./packet";
 import { opens, parse } from "./parser";
 import { configured, root, tableOf } from "./root";
@@ -248,7 +247,7 @@ function decideAll<F>(
 function decideOne<F>(
   w: Worker, g: Generation, p: Packet, frame: usize, nowSeconds: u32,
 ): void {
-  const index = u32(usize(p.window) - frame - FRAME_WINDOWS) >> 7;
+  const index = u32((usize(p.window) - frame - FRAME_WINDOWS) / WINDOW_BYTES);
   decide<F>(w, g, p, index, nowSeconds);
 }
 

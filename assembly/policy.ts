@@ -2,7 +2,7 @@
 // (admission.ts): it ends, but it may trap; so the slot called is on record, nothing of the frame
 // has changed any state yet, and recover() turns a slot that trapped into deny.
 import { Action, POLICY_SLOTS, POLICY_SLOTS_MAX, Reason, SlotState } from "./layout";
-import { destinationOf, hiOf, loOf, sourceOf } from "./family";
+import { hiOf, loOf, sourceOf } from "./family";
 import { Packet } from "./packet";
 import { Worker } from "./worker";
 

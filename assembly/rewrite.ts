@@ -13,11 +13,11 @@ import * as tcp from "./header/tcp";
 import * as udp from "./header/udp";
 import {
   KEY4_PORTS, KEY6_PORTS, SESSION4_DELTA_ADDRESSES, SESSION4_DELTA_ALL, SESSION4_REWRITTEN,
-  SESSION6_DELTA_ADDRESSES, SESSION6_DELTA_ALL, SESSION6_REWRITTEN, SlotFlag,
+  SESSION6_DELTA_ADDRESSES, SESSION6_DELTA_ALL, SESSION6_REWRITTEN,
+  SLOT_FLAGS, SlotFlag,
 } from "./layout";
 import { Packet } from "./packet";
 import { keyIn } from "./session";
-import { Slot } from "./slot";
 
 if (SESSION4_DELTA_ALL != SESSION4_DELTA_ADDRESSES + 2) ERROR("the two deltas are not one word");
 if (SESSION6_DELTA_ALL != SESSION6_DELTA_ADDRESSES + 2) ERROR("the two deltas are not one word");
@@ -65,18 +65,21 @@ export function rewrite<F>(p: Packet, r: usize): void {
   const isTcp = protocol == tcp.PROTOCOL;
   if (isTcp || protocol == udp.PROTOCOL) {
     store<u32>(l4, rotl<u32>(portsOf<F>(other), 16));
-    rewriteSum<F>(p, l4 + (isTcp ? tcp.CHECKSUM : udp.CHECKSUM), addresses, deltas >> 16, !isTcp);
+    rewriteSum(p.slot, l4 + (isTcp ? tcp.CHECKSUM : udp.CHECKSUM), addresses, deltas >> 16, !isTcp);
   } else if (!is4<F>() && protocol == icmp.PROTOCOL6) {
     // ICMP's own checksum covers no address, ICMPv6's does.
-    rewriteSum<F>(p, l4 + icmp.CHECKSUM, addresses, addresses, false);
+    rewriteSum(p.slot, l4 + icmp.CHECKSUM, addresses, addresses, false);
   }
 }
 
+/** The L4 checksum of a rewritten packet: by addresses alone, and by all that changed. */
 // @ts-ignore: decorator
 @inline
-function rewriteSum<F>(p: Packet, field: usize, addresses: u32, all: u32, isUdp: bool): void {
+export function rewriteSum(
+  slot: usize, field: usize, addresses: u32, all: u32, isUdp: bool,
+): void {
   const old = u32(load<u16>(field));
-  if (changetype<Slot>(usize(p.slot)).flags & <u8>SlotFlag.PartialChecksum) {
+  if (load<u8>(slot, SLOT_FLAGS) & <u8>SlotFlag.PartialChecksum) {
     store<u16>(field, u16(fold(old + addresses)));
     return;
   }

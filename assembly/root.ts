@@ -1,7 +1,8 @@
 // The root record and the session-table records inside it, at fixed addresses. Budgets, seeds and
 // timeouts are written once, by Configure; the bases never move after that.
 import {
-  MAGIC, ROOT, ROOT_ARENA_END, ROOT_ARENA_NEXT, ROOT_ENDPOINTS_MAX, ROOT_ERROR, ROOT_ERROR_DETAIL,
+  GENERATION_RING, MAGIC, ROOT, ROOT_BYTES, ROOT_LAYOUT_VERSION, ROOT_MAGIC, ROOT_MEMORY_BYTES,
+  ROOT_ARENA_END, ROOT_ARENA_NEXT, ROOT_ENDPOINTS_MAX, ROOT_ERROR, ROOT_ERROR_DETAIL,
   ROOT_ERROR_RECORD, ROOT_MAGLEV_SEED, ROOT_PUBLISHED, ROOT_SEED0, ROOT_SEED1, ROOT_SERVICES_MAX,
   ROOT_SESSIONS4, ROOT_SESSIONS6, ROOT_STAGING, ROOT_TIMEOUTS, ROOT_WORKERS, StageError,
   TABLE_BUCKETS, TABLE_BUCKET_COUNT, TABLE_BYTES, TABLE_FREE, TABLE_HAND, TABLE_LIVE, TABLE_RECORDS,
@@ -25,6 +26,10 @@ export class Root {
   endpointsMax: u32;
   servicesMax: u32;
 }
+if (offsetof<Root>("magic") != ROOT_MAGIC) ERROR("Root.magic");
+if (offsetof<Root>("layoutVersion") != ROOT_LAYOUT_VERSION) ERROR("Root.layoutVersion");
+if (offsetof<Root>("memoryBytes") != ROOT_MEMORY_BYTES) ERROR("Root.memoryBytes");
+if (ROOT + ROOT_BYTES > GENERATION_RING) ERROR("Root runs into the generations");
 if (offsetof<Root>("workers") != ROOT_WORKERS) ERROR("Root.workers");
 if (offsetof<Root>("seed0") != ROOT_SEED0) ERROR("Root.seed0");
 if (offsetof<Root>("seed1") != ROOT_SEED1) ERROR("Root.seed1");

@@ -17,9 +17,9 @@
 import { differ, is4, portsOf, sourceOf } from "./family";
 import { hashTuple, scale } from "./hash";
 import {
-  BUCKET_BYTES, BUCKET_ENTRIES, BUCKET_LOCK, BUCKET_WAYS, LIFE_MASK, Life, Phase, SESSION4_BYTES,
-  SESSION4_KEY_STRIDE, SESSION4_PROTOCOL, SESSION6_BYTES, SESSION6_KEY_STRIDE, SESSION6_PROTOCOL,
-  SESSION_KEYS, SESSION_STATE, TABLE_LIVE, WORKER_LOCKED,
+  BUCKET_BYTES, BUCKET_ENTRIES, BUCKET_LOCK, BUCKET_TAGS, BUCKET_WAYS, LIFE_MASK, Life, Phase,
+  SESSION4_BYTES, SESSION4_KEY_STRIDE, SESSION4_PROTOCOL, SESSION6_BYTES, SESSION6_KEY_STRIDE,
+  SESSION6_PROTOCOL, SESSION_KEYS, SESSION_STATE, TABLE_LIVE, WORKER_LOCKED,
 } from "./layout";
 import { Packet } from "./packet";
 import { root, SessionTable, tableOf } from "./root";
@@ -73,7 +73,7 @@ export function secondBucket(t: SessionTable, hash: u64): usize {
 // @ts-ignore: decorator
 @inline
 export function waysWith(bucket: usize, tag: u32): u32 {
-  const equal = i8x16.eq(v128.load(bucket), i8x16.splat(i8(tag)));
+  const equal = i8x16.eq(v128.load(bucket, BUCKET_TAGS), i8x16.splat(i8(tag)));
   return u32(i8x16.bitmask(equal)) & WAYS;
 }
 // @ts-ignore: decorator
