@@ -4,6 +4,7 @@
 //
 //   sections   type, import, function, memory of 0 pages, constant globals, export, code, custom
 //   imports    env.memory, for generated modules alone
+//              margay.member: (i32 i32 i32) -> i32, for users' alone, once
 //   exports    evaluate: (i32 i32 i64 i64 i64 i64 i32 i32 i32 i32) -> i32
 //   custom     "margay.abi": "policy/1" (generated) or "evaluate/1" (a user's)
 //   code       instructions.ts; calls without recursion; at most COST_MAX instructions on any path
@@ -21,8 +22,13 @@ const MARGAY_A: u64 = 0x612e7961_6772616d; // "margay.a"
 const BI: u32 = 0x6962;
 const POLICY_1: u64 = 0x312f7963_696c6f70; // "policy/1"
 const SLASH_1: u32 = 0x312f;
+const SIX: u64 = 0xffff_ffffffff; // the low six bytes
 const MEMORY: u64 = 0x7972_6f6d656d; // "memory"
 const ENV: u32 = 0x766e65;
+const MARGAY: u64 = 0x7961_6772616d; // "margay"
+const MEMBER: u64 = 0x7265_626d656d; // "member"
+/** What a call of member() counts as: instructions of the core. */
+const MEMBER_COST: u32 = 64;
 
 /** What is known of the module so far; lives in a scratch block. */
 @unmanaged
@@ -36,7 +42,8 @@ class Module {
   functions: u32;
   bodies: u32; // address behind the code section's count
   end: u32; // end of the code section
-  evaluate: u32; // index + 1
+  evaluate: u32; // index + 1, counted with the imported function
+  imported: u32; // 1 = member is function 0
   abi: u32; // 1 right, 2 another version
   costs: u32; // FUNCTIONS_MAX words
 }
@@ -44,7 +51,7 @@ class Module {
 /** Admits the module's bytes for a kind (SlotState Generated or User), or says why not. */
 export function admit(bytes: u32, length: u32, kind: u32): StageError {
   if (length > MODULE_BYTES_MAX) return refuse(StageError.ModuleTooLarge, length);
-  const scratch = allocate(256 + FUNCTIONS_MAX * 4);
+  const scratch = allocate(256 + (FUNCTIONS_MAX + 1) * 4);
   if (!scratch) return refuse(StageError.ArenaFull, length);
   const m = changetype<Module>(usize(scratch));
   m.cursor = changetype<Cursor>(usize(scratch) + 128);
@@ -133,8 +140,18 @@ function imports(m: Module, c: Cursor): StageError {
     const fieldEnd = c.at;
     if (c.bad) return StageError.ModuleMalformed;
     const kind = c.byte();
+    if (kind == 0) {
+      const isMargay = moduleLength == 6 && (load<u64>(moduleEnd - 6) & SIX) == MARGAY;
+      const isMember = fieldLength == 6 && (load<u64>(fieldEnd - 6) & SIX) == MEMBER;
+      if (!isMargay || !isMember || m.kind != SlotState.User || m.imported) {
+        return StageError.ModuleForeignImport;
+      }
+      m.imported = 1;
+      if (!memberType(m, c.number())) return StageError.ModuleForeignImport;
+      continue;
+    }
     const isEnv = moduleLength == 3 && (load<u32>(moduleEnd - 3) & 0xffffff) == ENV;
-    const isMemory = fieldLength == 6 && (load<u64>(fieldEnd - 6) & 0xffffffffffff) == MEMORY;
+    const isMemory = fieldLength == 6 && (load<u64>(fieldEnd - 6) & SIX) == MEMORY;
     if (kind != 2 || !isEnv || !isMemory || m.kind != SlotState.Generated) {
       return StageError.ModuleForeignImport;
     }
@@ -181,12 +198,29 @@ function exports(m: Module, c: Cursor): void {
   }
 }
 
+/** Is a type of the module member's? Read aside: the cursor stands among the imports. */
+function memberType(m: Module, type: u32): bool {
+  if (type >= m.typeCount) return false;
+  const aside = changetype<Cursor>(changetype<usize>(m.cursor) + 32);
+  aside.at = m.types;
+  aside.end = m.cursor.end;
+  aside.bad = 0;
+  for (let i: u32 = 0; i < type && !aside.bad; i++) {
+    if (aside.byte() != 0x60) return false;
+    aside.skip(aside.number());
+    aside.skip(aside.number());
+  }
+  if (aside.byte() != 0x60 || aside.number() != 3) return false;
+  for (let k: u32 = 0; k < 3; k++) if (aside.byte() != 0x7f) return false;
+  return aside.number() == 1 && aside.byte() == 0x7f && !aside.bad;
+}
+
 /** Is `evaluate` a function of the ABI's type? */
 function evaluateType(m: Module, c: Cursor): bool {
-  if (m.evaluate > m.functions || !m.bodies) return false;
+  if (m.evaluate <= m.imported || m.evaluate - m.imported > m.functions || !m.bodies) return false;
   c.at = m.functionTypes;
   let type: u32 = 0;
-  for (let i: u32 = 0; i < m.evaluate; i++) type = c.number();
+  for (let i: u32 = m.imported; i < m.evaluate; i++) type = c.number();
   if (type >= m.typeCount) return false;
   c.at = m.types;
   for (let i: u32 = 0; i <= type && !c.bad; i++) {
@@ -211,6 +245,9 @@ function evaluateType(m: Module, c: Cursor): bool {
 function bodies(m: Module, c: Cursor, walked: Walk): StageError {
   const end = c.end;
   let known: u32 = 0;
+  // Costs are by function index: the imported one stands in front of the module's own.
+  if (m.imported) store<u32>(usize(m.costs), MEMBER_COST);
+  const own = usize(m.costs) + (usize(m.imported) << 2);
   while (known < m.functions) {
     const before = known;
     known = 0;
@@ -222,11 +259,11 @@ function bodies(m: Module, c: Cursor, walked: Walk): StageError {
       if (c.bad || size > c.end - c.at) return StageError.ModuleMalformed;
       c.end = c.at + size;
       at = c.end;
-      walk(c, walked, m.costs, m.functions);
+      walk(c, walked, m.costs, m.functions + m.imported);
       if (walked.error) return walked.error;
       if (walked.waits) continue;
       if (walked.cost > COST_MAX) return StageError.ModuleTooCostly;
-      store<u32>(usize(m.costs) + (usize(f) << 2), walked.cost);
+      store<u32>(own + (usize(f) << 2), walked.cost);
       known++;
     }
     if (known == before && known < m.functions) return StageError.ModuleRecursion;

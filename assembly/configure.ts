@@ -5,9 +5,10 @@ import {
   BUCKET_BYTES, BUCKET_WAYS, CONFIGURE_BYTES, CONFIGURE_ENDPOINTS_MAX, CONFIGURE_MAGLEV_SEED,
   CONFIGURE_MEMORY_BYTES, CONFIGURE_SEED0, CONFIGURE_SEED1, CONFIGURE_SERVICES_MAX,
   CONFIGURE_SESSIONS4_MAX, CONFIGURE_SESSIONS6_MAX, CONFIGURE_TIMEOUTS, CONFIGURE_WORKERS,
-  ENDPOINTS_MAX, FRAMES, FRAME_BYTES, LAYOUT_VERSION, MAGIC, ROOT, ROOT_TIMEOUTS, SESSION4_BYTES,
-  SESSION6_BYTES, StageError, TIMEOUTS, Timeout, WORKERS_MAX,
+  ARENA, ENDPOINTS_MAX, LAYOUT_VERSION, MAGIC, ROOT, ROOT_ARENA_FREE, ROOT_BYTES, ROOT_TIMEOUTS,
+  SESSION4_BYTES, SESSION6_BYTES, StageError, TIMEOUTS, Timeout, WORKERS_MAX,
 } from "./layout";
+import { configureSets } from "./membership";
 import { configured, refuse, root, tableOf } from "./root";
 
 /** Entries a bucket is planned to hold, in hundredths: 12 ways at load 0.64. */
@@ -58,7 +59,7 @@ export function configure(body: usize, length: u32): StageError {
   const present = pages << 16;
   // The last line of a 4 GiB memory stays unused, so that an end address fits 32 bits.
   const end = min(given ? u64(given) : present, min(present, 0xffffffc0));
-  const start = u64(FRAMES + usize(WORKERS_MAX) * FRAME_BYTES);
+  const start = u64(ARENA);
   const bytes4 = tableBytes<V4>(sessions4), bytes6 = tableBytes<V6>(sessions6);
   if (start + bytes4 + bytes6 > end) {
     return refuse(StageError.MemoryTooSmall, u32((start + bytes4 + bytes6) >> 16) + 1);
@@ -77,8 +78,16 @@ export function configure(body: usize, length: u32): StageError {
   }
   layOut<V4>(u32(start), sessions4);
   layOut<V6>(u32(start + bytes4), sessions6);
-  r.arenaNext = (u32(start + bytes4 + bytes6) + 63) & ~63;
+  const arena = (u32(start + bytes4 + bytes6) + 63) & ~63;
+  r.arenaNext = arena;
   r.arenaEnd = u32(end) & ~63;
+  const error = configureSets(body);
+  if (error != StageError.None) {
+    // The next Configure may lay session tables over it: they begin as zeros.
+    memory.fill(arena, 0, r.arenaNext - arena);
+    memory.fill(ROOT + ROOT_ARENA_FREE, 0, ROOT_BYTES - ROOT_ARENA_FREE);
+    return error;
+  }
   r.layoutVersion = LAYOUT_VERSION;
   atomic.xchg<u32>(ROOT, MAGIC);
   return StageError.None;

@@ -1,30 +1,28 @@
 // Connection tracking: what a packet does to its session, and the slow path of packets without one.
 //
-//   decide()   for misses and for SYNs: Service, backend, policies. Changes no state: a policy may
-//              trap, and then the frame is run again.
+//   decide()   for misses and for SYNs (judge.ts). Changes no state.
 //   touch()    for hits: seen, TCP bits, the rewrite.
 //   settle()   for the rest, in packet order: the key is looked up once more, for an earlier packet
 //              of this frame or another worker may have opened the session by now; only then does
 //              the decision count. So the result does not depend on where frames are cut.
 import {
-  copyAddress, copyPair, copyTurned, destinationOf, endpointOf, is4, setEndpoint, setPorts,
-  sourceOf,
+  copyAddress, copyPair, copyTurned, endpointOf, is4, setEndpoint, setPorts, sourceOf,
 } from "./family";
-import { Endpoint, endpointAt, isLive, ownerOf } from "./endpoint";
+import { isLive } from "./endpoint";
 import { Generation } from "./generation";
 import * as tcp from "./header/tcp";
+import { makesSession } from "./judge";
 import {
-  EndpointKind, NO_ENDPOINT, Reason, SESSION4_BACKEND, SESSION4_GENERATION,
-  SESSION4_PROTOCOL, SESSION6_BACKEND, SESSION6_GENERATION, SESSION6_PROTOCOL, SESSION_RULE,
-  SESSION_SEEN, SESSION_STATE,
+  Reason, SESSION4_BACKEND, SESSION4_GENERATION, SESSION4_PROTOCOL, SESSION6_BACKEND,
+  SESSION6_GENERATION, SESSION6_PROTOCOL, SESSION_RULE, SESSION_SEEN, SESSION_STATE,
 } from "./layout";
 import { Packet } from "./packet";
 import { opens } from "./parser";
-import { judge } from "./policy";
+import { countStages } from "./policy";
 import { giveBack, retire, take } from "./reclaim";
 import { isRewritten, rewrite, setDeltas, setRewritten } from "./rewrite";
 import { tableOf } from "./root";
-import { Backend, backendOf, serviceOf } from "./service";
+import { Backend } from "./service";
 import { claimLive, findPacket, insert, Insertion, keyIn, recordAt, unindex } from "./session";
 import { addBits, bitsOf, initialState, isClosed } from "./tcpstate";
 import { Worker } from "./worker";
@@ -77,56 +75,6 @@ function carry<F>(p: Packet, r: usize): void {
   if (isRewritten<F>(r)) rewrite<F>(p, r);
 }
 
-/** Is this packet a reply or a leftover that may open nothing? */
-// @ts-ignore: decorator
-@inline
-function opensNothing(p: Packet): bool {
-  if (p.protocol == <u8>tcp.PROTOCOL) {
-    const flags = p.flags & <u8>(tcp.SYN | tcp.ACK | tcp.RST);
-    return (flags & <u8>tcp.RST) != 0 || flags == <u8>(tcp.SYN | tcp.ACK);
-  }
-  return p.icmp >= 0 && !opens(p);
-}
-
-/** What would become of the packet as the first of a flow: p.decision, p.rule, p.backend. */
-export function decide<F>(
-  w: Worker, g: Generation, p: Packet, index: u32, nowSeconds: u32,
-): void {
-  p.rule = 0;
-  p.backend = 0;
-  p.destinationEndpoint = NO_ENDPOINT;
-  p.decision = <u8>Reason.NoSession;
-  if (opensNothing(p)) return;
-  let to = destinationOf<F>(p.window);
-  let toPort = u32(bswap<u16>(u16(p.ports >> 16)));
-  const service = serviceOf<F>(g, p);
-  if (service !== null) {
-    const backend = backendOf<F>(service, p);
-    if (backend === null) {
-      p.decision = <u8>Reason.NoBackend;
-      return;
-    }
-    p.backend = u32(changetype<usize>(backend));
-    to = changetype<usize>(backend) + (is4<F>() ? 12 : 0);
-    toPort = u32(bswap<u16>(backend.port));
-  }
-  const owner = ownerOf<F>(g, to);
-  let reason: Reason = Reason.Allowed;
-  const sender = changetype<Endpoint>(usize(p.sender));
-  if (sender.egressSlot) {
-    reason = judge<F>(w, p, index, sender.egressSlot, to, toPort, nowSeconds);
-  }
-  if (owner) {
-    const receiver = endpointAt(g, owner - 1);
-    const isWorkload = receiver.kind == <u8>EndpointKind.Workload;
-    p.destinationEndpoint = isWorkload ? receiver.identity : NO_ENDPOINT;
-    if (reason == Reason.Allowed && receiver.ingressSlot) {
-      reason = judge<F>(w, p, index, receiver.ingressSlot, to, toPort, nowSeconds);
-    }
-  }
-  p.decision = u8(reason);
-}
-
 /** Settles a packet that the fast path left, by its session as it is now or by its decision. */
 export function settle<F>(
   w: Worker, g: Generation, p: Packet, tick: u32, generation: u32,
@@ -137,6 +85,13 @@ export function settle<F>(
   if (p.decision != <u8>Reason.Allowed) {
     // Undecided: it had a session at look-up, which has ended since.
     p.reason = p.decision ? p.decision : <u8>Reason.NoSession;
+    if (p.decision) countStages(p);
+    return;
+  }
+  if (!makesSession(p)) {
+    p.reason = <u8>Reason.Allowed;
+    p.backend = 0;
+    countStages(p);
     return;
   }
   const record = take<F>(w);
@@ -154,16 +109,25 @@ export function settle<F>(
     p.session = u32(r);
     p.direction = 0;
     p.reason = <u8>Reason.Allowed;
+    countStages(p);
     carry<F>(p, r);
     return;
   }
+  const isOwnReply = result == Insertion.OwnReply && !isRewritten<F>(r);
   giveBack<F>(record);
+  if (isOwnReply) {
+    // From an address and port to the same: no two directions to tell apart, so each is judged.
+    p.reason = <u8>Reason.Allowed;
+    p.backend = 0;
+    countStages(p);
+    return;
+  }
   if (result == Insertion.Found) {
     if (settleFound<F>(w, g, p, p.entry, tick)) return;
     p.reason = <u8>Reason.TupleCollision; // two workers open the same stale tuple at once
     return;
   }
-  const collision = result == Insertion.Collision;
+  const collision = result == Insertion.Collision || result == Insertion.OwnReply;
   p.reason = <u8>(collision ? Reason.TupleCollision : Reason.SessionTableFull);
 }
 
@@ -186,6 +150,7 @@ function settleFound<F>(
   if (p.protocol == <u8>tcp.PROTOCOL && opens(p) && isClosed(state)) {
     if (p.decision != <u8>Reason.Allowed) {
       p.reason = p.decision;
+      countStages(p);
       return true;
     }
     endSession<F>(w, entry >> 1);

@@ -3,27 +3,37 @@
 // first that is refused abandons the generation being staged. What is published is never changed.
 //
 //   Configure   once                      Bind     an interface's endpoint, at once
-//   Module      admitted for a slot       Begin    opens a generation: the published one + 1
-//   Endpoints, Endpoint*, Address*        fresh tables for it
+//   Module, Classifier, Chain             admitted for a slot, at once (blocks.ts)
+//   Class, Members                        who is in which sets, at once (membership.ts)
+//   Begin                                 opens a generation: the published one + 1
+//   Endpoints, Endpoint*, Address*, Route*  fresh tables for it
 //   Services, Service*                    (without them it keeps the published one's)
 //   publish     it can be found by process()
 import { admit } from "./admission";
 import { allocate, release } from "./arena";
+import {
+  stageChain, stageClassifier, stageCounters, stagePart, stageSlotSets, vacateSlot,
+} from "./blocks";
+import { reclaimClasses, removeClass, stageClass } from "./classes";
 import { configure } from "./configure";
-import { addAddress, AddressEntry, Endpoint, endpointAt } from "./endpoint";
+import { addAddress, AddressEntry, Endpoint, endpointAt, ENDPOINT_HOOKS_AT } from "./endpoint";
 import { Generation, inUse, ringAt } from "./generation";
 import {
   ADDRESS_ADDRESS, ADDRESS_BYTES, ADDRESS_ENDPOINT, BEGIN_BYTES, BEGIN_GENERATION, BIND_BYTES,
   BIND_ENDPOINT, BIND_INTERFACE, ENDPOINTS_ADDRESSES, ENDPOINTS_BYTES, ENDPOINTS_CAPACITY,
-  ENDPOINT_ADDRESS4, ENDPOINT_ADDRESS6, ENDPOINT_BYTES, ENDPOINT_EGRESS_SLOT, ENDPOINT_INCARNATION,
-  ENDPOINT_INDEX, ENDPOINT_INGRESS_SLOT, ENDPOINT_KIND, EndpointKind, GENERATIONS,
-  GENERATION_BYTES, GENERATION_NUMBER, GENERATION_RING, INTERFACES, INTERFACES_MAX, MODULE_CODE,
-  MODULE_KIND, MODULE_SLOT, NO_ENDPOINT, POLICY_SLOTS_MAX, RECORD_HEADER_BYTES, RecordKind,
-  SERVICES_BYTES, SERVICES_CAPACITY, SlotState, StageError, STAGING, STAGING_BYTES,
+  ENDPOINTS_FLAGS, ENDPOINTS_IPIP_HOSTS, ENDPOINTS_ROUTES, ENDPOINTS_VXLAN_HOSTS,
+  ENDPOINTS_VXLAN_PORT, ENDPOINT_ADDRESS4, ENDPOINT_ADDRESS6, ENDPOINT_ALLOWED_SOURCES,
+  ENDPOINT_BYTES, ENDPOINT_FLAGS, ENDPOINT_HOOKS, ENDPOINT_INCARNATION, ENDPOINT_INDEX,
+  ENDPOINT_KIND, EndpointKind, GENERATIONS, GENERATION_BYTES, GENERATION_NUMBER, GENERATION_RING,
+  GenerationFlag, HOOKS, INTERFACES, INTERFACES_MAX, MODULE_CODE, MODULE_KIND, MODULE_SLOT,
+  NO_ENDPOINT, POLICY_SLOTS_MAX, RECORD_HEADER_BYTES, RecordKind, ROUTES_MAX, SERVICES_BYTES,
+  SERVICES_CAPACITY, SlotState, StageError, STAGING, STAGING_BYTES,
 } from "./layout";
 import { mapped4 } from "./bytes";
+import { stageMembers } from "./membership";
 import { setSlotState, slotState } from "./policy";
 import { configured, noteRecord, refuse, root } from "./root";
+import { addRoute, Route } from "./route";
 import { addService, releaseServices } from "./services";
 
 const OWNS_ENDPOINTS: u32 = 1;
@@ -32,6 +42,7 @@ const OWNS_SERVICES: u32 = 2;
 /** Carries out the records in the first `length` bytes of the staging buffer. */
 export function stage(length: u32): StageError {
   if (length > STAGING_BYTES) return abandonFor(StageError.TruncatedRecord, length);
+  if (configured()) reclaimClasses();
   let at: u32 = 0;
   let ordinal: u32 = 0;
   while (at < length) {
@@ -59,11 +70,19 @@ function carryOut(kind: u32, body: usize, length: u32): StageError {
   if (kind == RecordKind.Bind) return bind(body, length);
   if (kind == RecordKind.Module) return stageModule(body, length);
   if (kind == RecordKind.Begin) return begin(body, length);
+  if (kind == RecordKind.Class) return stageClass(body, length);
+  if (kind == RecordKind.ClassRemove) return removeClass(body, length);
+  if (kind == RecordKind.Members) return stageMembers(body, length);
+  if (kind == RecordKind.Classifier) return stageClassifier(body, length);
+  if (kind == RecordKind.ClassifierPart) return stagePart(body, length);
+  if (kind == RecordKind.Chain) return stageChain(body, length);
+  if (kind == RecordKind.Counters) return stageCounters(body, length);
+  if (kind == RecordKind.SlotSets) return stageSlotSets(body, length);
   if (kind == RecordKind.Abandon) {
     abandon();
     return StageError.None;
   }
-  if (kind < <u32>RecordKind.Configure || kind > <u32>RecordKind.Abandon) {
+  if (kind < <u32>RecordKind.Configure || kind > <u32>RecordKind.SlotSets) {
     return refuse(StageError.UnknownRecord, kind);
   }
   if (!root().staging) return refuse(StageError.NothingStaged, kind);
@@ -75,6 +94,7 @@ function carryOut(kind: u32, body: usize, length: u32): StageError {
     return addService(g, body, length);
   }
   if (!(g.owned & OWNS_ENDPOINTS)) return refuse(StageError.TableNotStarted, kind);
+  if (kind == RecordKind.Route) return addRoute(g, body, length);
   return kind == RecordKind.Endpoint
     ? addEndpoint(g, body, length)
     : addFurtherAddress(g, body, length);
@@ -101,29 +121,15 @@ function bind(body: usize, length: u32): StageError {
 function stageModule(body: usize, length: u32): StageError {
   if (length < u32(MODULE_CODE)) return refuse(StageError.BadRecordLength, length);
   const slot = load<u32>(body, MODULE_SLOT);
-  if (slot == 0 || slot >= POLICY_SLOTS_MAX) {
-    return refuse(StageError.FieldOutOfRange, u32(MODULE_SLOT));
-  }
   const kind = load<u32>(body, MODULE_KIND);
   if (kind != SlotState.Generated && kind != SlotState.User) {
     return refuse(StageError.FieldOutOfRange, u32(MODULE_KIND));
   }
-  if (slotInUse(slot)) return refuse(StageError.SlotInUse, slot);
+  const vacant = vacateSlot(slot, u32(MODULE_SLOT));
+  if (vacant != StageError.None) return vacant;
   const error = admit(u32(body + MODULE_CODE), length - u32(MODULE_CODE), kind);
   if (error == StageError.None) setSlotState(slot, kind);
   return error;
-}
-
-/** Does an endpoint of a generation that can still be found, or is being staged, name this slot? */
-function slotInUse(slot: u32): bool {
-  for (let n: u32 = 0; n < GENERATIONS; n++) {
-    const g = changetype<Generation>(GENERATION_RING + usize(n) * GENERATION_BYTES);
-    for (let i: u32 = 0; i < g.endpointCount; i++) {
-      const e = endpointAt(g, i);
-      if (u32(e.egressSlot) == slot || u32(e.ingressSlot) == slot) return true;
-    }
-  }
-  return false;
 }
 
 function begin(body: usize, length: u32): StageError {
@@ -173,6 +179,7 @@ function freeTables(g: Generation): void {
   if (!endpointsShared) {
     release(g.endpoints);
     release(g.addresses);
+    release(g.routes);
   }
   if (!servicesShared) releaseServices(g);
   memory.fill(changetype<usize>(g), 0, GENERATION_BYTES);
@@ -205,12 +212,20 @@ function freshEndpoints(g: Generation, body: usize, length: u32): StageError {
   }
   const addresses = load<u32>(body, ENDPOINTS_ADDRESSES);
   if (addresses > 1 << 24) return refuse(StageError.FieldOutOfRange, u32(ENDPOINTS_ADDRESSES));
+  const routes = load<u32>(body, ENDPOINTS_ROUTES);
+  if (routes > ROUTES_MAX) return refuse(StageError.FieldOutOfRange, u32(ENDPOINTS_ROUTES));
+  const flags = load<u32>(body, ENDPOINTS_FLAGS);
+  if (flags >= <u32>GenerationFlag.Untracked) {
+    return refuse(StageError.FieldOutOfRange, u32(ENDPOINTS_FLAGS));
+  }
   const places = halfFull(addresses);
   const block = allocate(capacity << 6);
   const table = allocate(places * u32(offsetof<AddressEntry>()));
-  if (!block || !table) {
+  const routeBlock = allocate(max(routes, 1) * u32(offsetof<Route>()));
+  if (!block || !table || !routeBlock) {
     release(block);
     release(table);
+    release(routeBlock);
     return refuse(StageError.ArenaFull, capacity);
   }
   for (let i: u32 = 0; i < capacity; i++) {
@@ -221,6 +236,13 @@ function freshEndpoints(g: Generation, body: usize, length: u32): StageError {
   g.addresses = table;
   g.addressMask = places - 1;
   g.addressCount = addresses;
+  g.routes = routeBlock;
+  g.routeCount = 0;
+  g.routeMax = u16(routes);
+  g.flags = flags;
+  g.vxlanPort = load<u16>(body, ENDPOINTS_VXLAN_PORT);
+  g.vxlanHosts = load<u16>(body, ENDPOINTS_VXLAN_HOSTS);
+  g.ipipHosts = load<u16>(body, ENDPOINTS_IPIP_HOSTS);
   g.owned |= OWNS_ENDPOINTS;
   return StageError.None;
 }
@@ -230,18 +252,24 @@ function addEndpoint(g: Generation, body: usize, length: u32): StageError {
   const index = load<u32>(body, ENDPOINT_INDEX);
   if (index >= g.endpointCount) return refuse(StageError.FieldOutOfRange, u32(ENDPOINT_INDEX));
   const kind = u32(load<u8>(body, ENDPOINT_KIND));
-  if (kind != EndpointKind.Workload && kind != EndpointKind.Uplink) {
+  if (kind == EndpointKind.Unused || kind > <u32>EndpointKind.Host) {
     return refuse(StageError.FieldOutOfRange, u32(ENDPOINT_KIND));
   }
-  const egress = load<u16>(body, ENDPOINT_EGRESS_SLOT);
-  const ingress = load<u16>(body, ENDPOINT_INGRESS_SLOT);
-  if (!isAdmitted(egress)) return refuse(StageError.SlotNotAdmitted, egress);
-  if (!isAdmitted(ingress)) return refuse(StageError.SlotNotAdmitted, ingress);
+  const inactive = load<u8>(body, ENDPOINT_FLAGS);
+  if (inactive > 1) return refuse(StageError.FieldOutOfRange, u32(ENDPOINT_FLAGS));
+  for (let h: u32 = 0; h < HOOKS; h++) {
+    const slot = load<u16>(body + (usize(h) << 1), ENDPOINT_HOOKS);
+    if (!isAdmitted(slot)) return refuse(StageError.SlotNotAdmitted, slot);
+  }
   const e = endpointAt(g, index);
   if (e.kind) return refuse(StageError.FieldOutOfRange, u32(ENDPOINT_INDEX));
-  e.identity = index | (u32(load<u16>(body, ENDPOINT_INCARNATION)) << 16);
-  e.egressSlot = egress;
-  e.ingressSlot = ingress;
+  // An inactive endpoint's sessions end: no session bears this identity.
+  const identity = index | (u32(load<u16>(body, ENDPOINT_INCARNATION)) << 16);
+  e.identity = inactive ? NO_ENDPOINT : identity;
+  e.inactive = inactive;
+  e.allowedSources = load<u16>(body, ENDPOINT_ALLOWED_SOURCES);
+  memory.copy(changetype<usize>(e) + ENDPOINT_HOOKS_AT, body + ENDPOINT_HOOKS, usize(HOOKS) << 1);
+  if (e.untrackedEgress | e.untrackedIngress) g.flags |= GenerationFlag.Untracked;
   e.address4 = load<u32>(body, ENDPOINT_ADDRESS4);
   e.address6a = load<u64>(body, ENDPOINT_ADDRESS6);
   e.address6b = load<u64>(body, ENDPOINT_ADDRESS6 + 8);

@@ -10,28 +10,39 @@
 import { Generation } from "./generation";
 import { hashAddress } from "./hash";
 import { first8, last8, sameAddress, is4 } from "./family";
-import { EndpointKind, INTERFACES, INTERFACES_MAX, NO_ENDPOINT } from "./layout";
+import { EndpointKind, HOOKS, INTERFACES, INTERFACES_MAX, NO_ENDPOINT } from "./layout";
 import { root } from "./root";
+
+export const ENDPOINT_HOOKS_AT: usize = 8;
+const ENDPOINT_ADDRESS6_AT: usize = 32;
 
 @unmanaged
 export class Endpoint {
   identity: u32;
   kind: u8; // enum EndpointKind
-  pad0: u8;
-  egressSlot: u16; // policy slots; 0 = no policy applies
-  ingressSlot: u16;
-  pad1: u16;
+  inactive: u8;
+  allowedSources: u16; // set number + 1: what else it may send from
+  egress: u16; // policy slots by enum Hook; 0 = no policy applies there
+  ingress: u16;
+  stagedEgress: u16;
+  stagedIngress: u16;
+  forwardEgress: u16;
+  forwardIngress: u16;
+  untrackedEgress: u16;
+  untrackedIngress: u16;
+  preDnat: u16;
+  pad0: u16;
   address4: u32; // wire order, 0 = none
   address6a: u64;
   address6b: u64;
   more: u32; // how many further addresses the address table holds for it
-  pad2: u32;
-  pad3: u64;
-  pad4: u64;
-  pad5: u64;
+  pad1: u32;
+  pad2: u64;
 }
 if (offsetof<Endpoint>() != 64) ERROR("Endpoint is not a cache line");
-if (offsetof<Endpoint>("address6a") != 16) ERROR("Endpoint.address6a is not at 16");
+if (offsetof<Endpoint>("address6a") != ENDPOINT_ADDRESS6_AT) ERROR("Endpoint.address6a");
+if (offsetof<Endpoint>("egress") != ENDPOINT_HOOKS_AT) ERROR("Endpoint.egress");
+if (offsetof<Endpoint>("preDnat") != ENDPOINT_HOOKS_AT + (HOOKS - 1) * 2) ERROR("preDnat");
 
 @unmanaged
 export class AddressEntry {
@@ -47,6 +58,13 @@ if (offsetof<AddressEntry>() != 32) ERROR("AddressEntry is not 32 bytes");
 @inline
 export function endpointAt(g: Generation, index: u32): Endpoint {
   return changetype<Endpoint>(usize(g.endpoints) + (usize(index) << 6));
+}
+
+/** The policy slot of an endpoint's hook. */
+// @ts-ignore: decorator
+@inline
+export function hookOf(e: Endpoint, hook: u32): u32 {
+  return u32(load<u16>(changetype<usize>(e) + (usize(hook) << 1), ENDPOINT_HOOKS_AT));
 }
 
 /** Address of the endpoint bound to an interface, or 0. */
@@ -79,7 +97,8 @@ export function isLive(endpoints: usize, count: u32, identity: u32): bool {
 export function ownsFirst<F>(e: Endpoint, address: usize): bool {
   // An endpoint without an address of the family has zeros there: nobody's source.
   if (is4<F>()) return e.address4 != 0 && e.address4 == load<u32>(address);
-  return (e.address6a | e.address6b) != 0 && sameAddress<F>(address, changetype<usize>(e) + 16);
+  const own = changetype<usize>(e) + ENDPOINT_ADDRESS6_AT;
+  return (e.address6a | e.address6b) != 0 && sameAddress<F>(address, own);
 }
 
 /** Index + 1 of the endpoint that owns an address, 0 = none here. */

@@ -6,7 +6,8 @@
 //   parse: plain header, own source, hash ─► fetch buckets ─ ► tags ─► fetch records ─ ► carry
 //
 // Left to the pipeline: misses, entries that are not the first with their tag, SYN, FIN and RST,
-// closing sessions, other protocols, odd headers, endpoints that went. Behind a SYN every TCP
+// closing sessions, other protocols, odd headers, endpoints that went or are inactive, and what
+// untracked policies are asked of. Behind a SYN, or a header too long to see it here, every TCP
 // packet of the frame is left too: the SYN may replace its session, and what trails must meet the
 // new one.
 //
@@ -23,10 +24,10 @@ import * as tcp from "./header/tcp";
 import * as udp from "./header/udp";
 import {
   BUCKET_BYTES, BUCKET_ENTRIES, ENDPOINTS_MAX, EndpointKind, FRAME_SLOTS, FRAME_WINDOWS,
-  LIFE_MASK, Life, NO_ENDPOINT, Reason, SESSION4_DELTA_ADDRESSES, SESSION6_DELTA_ADDRESSES,
-  SESSION_RULE, SESSION_SEEN, SESSION_STATE, SessionFlag, SLOT_BACKEND, SLOT_FLAGS,
-  SLOT_INTERFACE, SLOT_PACKET_LENGTH, SLOT_RULE, SLOT_VERDICT, SLOT_WINDOW_LENGTH, SlotFlag,
-  Verdict, WINDOW_BYTES,
+  GenerationFlag, LIFE_MASK, Life, NO_ENDPOINT, Reason, SESSION4_DELTA_ADDRESSES,
+  SESSION6_DELTA_ADDRESSES, SESSION_RULE, SESSION_SEEN, SESSION_STATE, SessionFlag, SLOT_BACKEND,
+  SLOT_FLAGS, SLOT_INTERFACE, SLOT_PACKET_LENGTH, SLOT_RULE, SLOT_VERDICT, SLOT_WINDOW_LENGTH,
+  SlotFlag, Verdict, WINDOW_BYTES,
 } from "./layout";
 import { prefetch } from "./lookup";
 import { BUCKETS4, ENDS, ENTRIES, HASHES, LINES, REST } from "./packet";
@@ -103,6 +104,7 @@ function parsePlain<F>(g: Generation, frame: usize, count: u32): void {
   const header = headerOf<F>();
   let known: u32 = 0, own: usize = 0, uplink = false, identity: u32 = NOBODY;
   let afterSyn = false;
+  const untracked = (g.flags & GenerationFlag.Untracked) != 0;
   let window = frame + FRAME_WINDOWS, slot = frame + FRAME_SLOTS;
   const end = frame + (usize(count) << 2);
   for (let at = frame; at < end; slot += 32, window += WINDOW_BYTES, at += 4) {
@@ -116,18 +118,26 @@ function parsePlain<F>(g: Generation, frame: usize, count: u32): void {
     afterSyn = afterSyn || (protocol == tcp.PROTOCOL && syn != 0);
     const index = load<u32>(slot, SLOT_INTERFACE);
     if (index != known || identity == NOBODY) {
+      identity = NOBODY;
       const e = endpointOfInterface(endpoints, endpointCount, index);
       if (!e) continue;
       known = index;
-      uplink = changetype<Endpoint>(e).kind == <u8>EndpointKind.Uplink;
-      identity = uplink ? NO_ENDPOINT : changetype<Endpoint>(e).identity;
+      const sender = changetype<Endpoint>(e);
+      const isUplink = sender.kind == <u8>EndpointKind.Uplink;
+      uplink = sender.kind != <u8>EndpointKind.Workload; // whose source is not checked
+      identity = isUplink ? NO_ENDPOINT : sender.identity;
+      // Untracked policies are asked of every packet of those.
+      if (sender.inactive || (uplink && untracked)) identity = NOBODY;
       own = e + (is4<F>() ? offsetof<Endpoint>("address4") : offsetof<Endpoint>("address6a"));
     }
     const valid = u32(load<u16>(slot, SLOT_WINDOW_LENGTH));
     if (valid > u32(WINDOW_BYTES)) continue;
     if (valid < header + udp.HEADER_BYTES) continue;
     const unchecked = !(load<u8>(slot, SLOT_FLAGS) & <u8>SlotFlag.Checked);
-    if (!isPlain<F>(packet, load<u64>(packet), unchecked)) continue;
+    if (!isPlain<F>(packet, load<u64>(packet), unchecked)) {
+      afterSyn = afterSyn || (is4<F>() && (load<u8>(packet) & 15) != 5); // options
+      continue;
+    }
     if (!uplink && !sameAddress<F>(own, sourceOf<F>(packet))) continue;
     if (!uplink && isZero<F>(own)) continue;
     const length = lengthOf<F>(packet);
@@ -137,7 +147,10 @@ function parsePlain<F>(g: Generation, frame: usize, count: u32): void {
       if (bytes < udp.HEADER_BYTES) continue;
       if (header + bytes > length) continue;
     } else {
-      if (protocol != tcp.PROTOCOL) continue;
+      if (protocol != tcp.PROTOCOL) {
+        if (!is4<F>()) afterSyn = afterSyn || ipv6.isExtension(protocol);
+        continue;
+      }
       if (valid < header + tcp.HEADER_BYTES) continue;
       if (afterSyn) continue;
       const flags = u32(load<u8>(l4, tcp.FLAGS));

@@ -13,8 +13,9 @@
 import {
   GENERATIONS, GENERATION_ADDRESSES, GENERATION_ADDRESS_COUNT, GENERATION_ADDRESS_MASK,
   GENERATION_BYTES, GENERATION_ENDPOINTS, GENERATION_ENDPOINT_COUNT, GENERATION_NUMBER,
-  GENERATION_OWNED, GENERATION_RING, GENERATION_SERVICES, GENERATION_SERVICE_COUNT,
-  GENERATION_SERVICE_MASK, WORKER_EPOCH, WORKER_GENERATION,
+  GENERATION_FLAGS, GENERATION_IPIP_HOSTS, GENERATION_OWNED, GENERATION_RING, GENERATION_ROUTES,
+  GENERATION_ROUTE_COUNT, GENERATION_SERVICES, GENERATION_SERVICE_COUNT, GENERATION_SERVICE_MASK,
+  GENERATION_VXLAN_HOSTS, GENERATION_VXLAN_PORT, WORKER_EPOCH, WORKER_GENERATION,
 } from "./layout";
 import { root } from "./root";
 import { workerAt } from "./worker";
@@ -31,6 +32,13 @@ export class Generation {
   owned: u32;
   addressCount: u32; // how many addresses the table may still take
   serviceCount: u32; // how many services likewise
+  routes: u32; // block, 0 = none
+  routeCount: u32;
+  flags: u32; // enum GenerationFlag
+  vxlanPort: u16; // 0 = no look at VXLAN
+  vxlanHosts: u16; // set number + 1, 0 = not in use
+  ipipHosts: u16;
+  routeMax: u16; // how many routes the block may hold
 }
 if (offsetof<Generation>("number") != GENERATION_NUMBER) ERROR("Generation.number");
 if (offsetof<Generation>("endpoints") != GENERATION_ENDPOINTS) ERROR("Generation.endpoints");
@@ -42,6 +50,12 @@ if (offsetof<Generation>("serviceMask") != GENERATION_SERVICE_MASK) ERROR("servi
 if (offsetof<Generation>("owned") != GENERATION_OWNED) ERROR("Generation.owned");
 if (offsetof<Generation>("addressCount") != GENERATION_ADDRESS_COUNT) ERROR("addressCount");
 if (offsetof<Generation>("serviceCount") != GENERATION_SERVICE_COUNT) ERROR("serviceCount");
+if (offsetof<Generation>("routes") != GENERATION_ROUTES) ERROR("Generation.routes");
+if (offsetof<Generation>("routeCount") != GENERATION_ROUTE_COUNT) ERROR("Generation.routeCount");
+if (offsetof<Generation>("flags") != GENERATION_FLAGS) ERROR("Generation.flags");
+if (offsetof<Generation>("vxlanPort") != GENERATION_VXLAN_PORT) ERROR("Generation.vxlanPort");
+if (offsetof<Generation>("vxlanHosts") != GENERATION_VXLAN_HOSTS) ERROR("Generation.vxlanHosts");
+if (offsetof<Generation>("ipipHosts") != GENERATION_IPIP_HOSTS) ERROR("Generation.ipipHosts");
 if (offsetof<Generation>() > GENERATION_BYTES) ERROR("Generation is too long");
 
 // @ts-ignore: decorator

@@ -3,3 +3,5 @@ export { stage, publish } from "./control";
 export { process } from "./pipeline";
 export { age } from "./age";
 export { recover } from "./recover";
+// What users' policy modules import.
+export { member } from "./facts";

@@ -11,12 +11,18 @@
 //   0x001000  Workers          16 x 1 KiB: epoch, journal, limbo lists, counters by reason
 //   0x005000  Policy slots     4,096 x u32: state of the function-table entry of that number
 //   0x009000  Interfaces       4,096 x u32: endpoint index + 1 of an interface, 0 = unknown
+//   0x00d000  Sets             membership: budgets, classes, member tables of both families
 //   0x010000  Staging buffer   1 MiB: the host writes records here, then calls stage(length)
 //   0x110000  Frames           16 x 128 KiB: slots, header windows, working records of a worker
-//   0x310000  Arena            session tables, then what generations allocate, to the end
+//   0x310000  Slot blocks      4,096 x u32: block of a Classifier or a Chain
+//   0x314000  Slot counters    4,096 x u32: block of u64 hits, by rule
+//   0x318000  Slot sets        4,096 x u32: block of the set numbers that a user's module names
+//   0x320000  Arena            session tables, members, then what generations allocate, to the end
+
+export * from "./formats"; // stage records and the errors of staging
 
 /** Version of this layout; a checkpoint or a host with another one is refused by name. */
-export const LAYOUT_VERSION: u32 = 1;
+export const LAYOUT_VERSION: u32 = 2;
 /** "MGAY", the first word of the root record. */
 export const MAGIC: u32 = 0x5941474d;
 
@@ -27,6 +33,9 @@ export const INTERFACES_MAX: u32 = 4096;
 export const ENDPOINTS_MAX: u32 = 65535;
 export const BACKENDS_MAX: u32 = 65535;
 export const GENERATIONS: u32 = 4;
+export const ROUTES_MAX: u32 = 1024;
+export const CLASSIFIER_RULES_MAX: u32 = 16384;
+export const CHAIN_STEPS_MAX: u32 = 1024;
 export const MODULE_BYTES_MAX: u32 = 65536;
 /** No endpoint: the packet leaves the node, or comes from beyond it. */
 export const NO_ENDPOINT: u32 = 0xffffffff;
@@ -52,6 +61,9 @@ export const ROOT_SESSIONS6: usize = 160;
 export const ROOT_ERROR: usize = 224; // u32, enum StageError
 export const ROOT_ERROR_RECORD: usize = 228; // u32: ordinal of the refused record in the stream
 export const ROOT_ERROR_DETAIL: usize = 232; // u32: byte offset, index or value, by error
+export const ROOT_PART_SLOT: usize = 236; // u32: slot of the classifier that arrives, 0 = none
+export const ROOT_PART_NEXT: usize = 240; // u32: bytes of it that have arrived
+export const ROOT_PART_BYTES: usize = 244; // u32: bytes that it will have
 export const ROOT_ARENA_FREE: usize = 256; // 128 x u32: free lists by size class
 export const ROOT_BYTES: usize = 768;
 
@@ -147,7 +159,18 @@ export const GENERATION_SERVICE_MASK: usize = 24;
 export const GENERATION_OWNED: usize = 28; // u32: bit 0 endpoints, bit 1 services made by it
 export const GENERATION_ADDRESS_COUNT: usize = 32;
 export const GENERATION_SERVICE_COUNT: usize = 36;
+export const GENERATION_ROUTES: usize = 40; // u32: address of the block, 0 = none
+export const GENERATION_ROUTE_COUNT: usize = 44;
+export const GENERATION_FLAGS: usize = 48; // u32, enum GenerationFlag
+export const GENERATION_VXLAN_PORT: usize = 52; // u16, 0 = no VXLAN check
+export const GENERATION_VXLAN_HOSTS: usize = 54; // u16: set number + 1, 0 = VXLAN not in use
+export const GENERATION_IPIP_HOSTS: usize = 56; // u16: set number + 1, 0 = IPIP not in use
 export const GENERATION_BYTES: usize = 64;
+
+/** Bits of a generation; EndpointToHost (calico's DefaultEndpointToHostAction) in the low two. */
+export const enum GenerationFlag {
+  ToHostReturn = 1, ToHostAccept = 2, AllowVxlan = 4, AllowIpip = 8, Untracked = 16,
+}
 
 // ---- Worker
 // ---------------------------------------------------------------------------------------
@@ -166,6 +189,7 @@ export const WORKER_LIMBO4: usize = 64; // u32 open, u32 closed (heads; links in
 export const WORKER_LIMBO6: usize = 72;
 export const WORKER_LIMBO_CLOSED: usize = 80; // u32: 1 while SNAPSHOT holds
 export const WORKER_SNAPSHOT: usize = 128; // 16 x u32: epochs when the closed list was closed
+export const WORKER_FACTS: usize = 256; // 4 x u32: membership classes, in the order of enum Side
 export const WORKER_COUNTERS: usize = 512; // 64 x u64: packets by enum Reason
 export const COUNTERS: u32 = 64;
 
@@ -181,8 +205,75 @@ export const enum Phase {
 // ---- Policy slots and interfaces
 // --------------------------------------------------------------------
 export const POLICY_SLOTS: usize = 0x5000;
-export const enum SlotState { Empty, Generated, User, Trapped }
+export const enum SlotState { Empty, Generated, User, Trapped, Classifier, Chain }
 export const INTERFACES: usize = 0x9000;
+
+// ---- Sets: which addresses are in which sets
+// A class is a combination of sets: a bitmap over set numbers, then a u32 count and as many u16
+// numbers, ascending. Members map (address, tag) to a class; a prefix' class holds the sets of all
+// prefixes around it, so that the longest prefix alone answers. Tags: a prefix length, or
+// MEMBER_PORT | protocol << 16 | port.
+export const SETS: usize = 0xd000;
+export const SETS_MAX: usize = 0; // u32 budget: bits of a bitmap
+export const SETS_BYTES: usize = 4; // u32: bytes of a bitmap, a multiple of 16
+export const SETS_CLASSES_MAX: usize = 8; // u32 budget
+export const SETS_CLASSES: usize = 12; // u32: address of u32[classes max + 1], by class id
+export const SETS_EMPTY: usize = 16; // u32: address of class 0, in no set
+export const SETS_RETIRED_OPEN: usize = 20; // u32: blocks to free once workers are quiescent
+export const SETS_RETIRED_CLOSED: usize = 24;
+export const SETS_SNAPSHOT: usize = 64; // 16 x u32: epochs when the closed list was closed
+export const SETS_MEMBERS4: usize = 0x100;
+export const SETS_MEMBERS6: usize = 0x400;
+export const MEMBERS_TABLE: usize = 0; // u32: address of the entries
+export const MEMBERS_MASK: usize = 4; // u32: entries - 1
+export const MEMBERS_LIVE: usize = 8; // u32
+export const MEMBERS_MAX: usize = 12; // u32 budget, at most half the entries
+export const MEMBERS_MOVES: usize = 16; // u32 atomic: entries taken away or moved so far
+export const MEMBERS_PORTS: usize = 20; // u32: how many have a port tag
+export const MEMBERS_LENGTHS: usize = 24; // 3 x u64: bit = prefix length that occurs
+export const MEMBERS_COUNTS: usize = 64; // 129 x u32: prefixes by length
+export const MEMBER_PORT: u32 = 0x80000000;
+/** Whose membership: the order of a worker's facts, and of member()'s argument. */
+export const enum Side { Source, Destination, SourcePort, DestinationPort }
+
+// ---- Slot blocks
+export const SLOT_BLOCKS: usize = 0x310000;
+export const SLOT_COUNTERS: usize = 0x314000;
+export const SLOT_SETS: usize = 0x318000;
+export const ARENA: usize = 0x320000;
+// A chain: u32 steps, 12 zeros, then steps: u16 slot, u16 step to go on at after a pass.
+export const CHAIN_STEPS: usize = 0;
+export const CHAIN_STEP: usize = 16;
+// A classifier: rules as bit vectors of V bytes, bit i = rule i; offsets from the block's start.
+export const CLASSIFIER_RULES: usize = 0; // u32
+export const CLASSIFIER_VECTOR: usize = 4; // u32: V = 16 x ceil(rules / 128)
+export const CLASSIFIER_SERVICES: usize = 8; // 256 x u32 by protocol: a dimension, 0 = no rule
+export const CLASSIFIER_SOURCES: usize = 12; // likewise for source ports; 0 = all rules match
+export const CLASSIFIER_SOURCE: usize = 16; // vector: rules that ask for no source set
+export const CLASSIFIER_DESTINATION: usize = 20; // vector
+export const CLASSIFIER_SETS: usize = 24; // open addressing, 32-byte entries
+export const CLASSIFIER_SET_MASK: usize = 28; // entries - 1
+export const CLASSIFIER_ACTIONS: usize = 32; // rules x (u32 Action | next << 8, u32 verify list)
+export const CLASSIFIER_BYTES: usize = 36; // u32: of the whole block
+export const CLASSIFIER_FAMILY4: usize = 40; // vector: rules that may match IPv4
+export const CLASSIFIER_FAMILY6: usize = 44;
+export const CLASSIFIER_HEADER_BYTES: u32 = 64;
+// A dimension: a base vector, and what each interval of the value adds.
+export const DIMENSION_BASE: usize = 0;
+export const DIMENSION_COUNT: usize = 4; // u32, at least 1
+export const DIMENSION_STARTS: usize = 8; // count x u16, ascending, first 0
+export const DIMENSION_DELTAS: usize = 12; // count x (u32 offset, u32 rules | DELTA_DENSE)
+export const DIMENSION_BYTES: u32 = 16;
+export const DELTA_DENSE: u32 = 0x80000000;
+// An entry of the set table: what a set that an address is in adds to a vector, and clears.
+export const CLASSIFIER_SET_KEY: usize = 0; // (side << 16 | set number) + 1, 0 = empty
+export const CLASSIFIER_SET_ADDS: usize = 8; // u32 offset, u32 rules | DELTA_DENSE
+export const CLASSIFIER_SET_CLEARS: usize = 16;
+export const CLASSIFIER_SET_BYTES: u32 = 32;
+export const CLASSIFIER_SET_HASH: u32 = 0x9e3779b1; // hash = (key x this) >> 16
+/** Which vector a set acts on: 0 source, 1 destination, 2 source ports, 3 service (named ports);
+ * 4 destination (ip-port sets that Services ask for). */
+export const CLASSIFIER_SIDES: u32 = 5;
 
 // ---- Staging
 // ------------------------------------------------------------------------------------------
@@ -196,8 +287,21 @@ export const FRAME_BYTES: usize = 0x20000;
 export const FRAME_SLOTS: usize = 0;
 export const FRAME_WINDOWS: usize = 0x2000;
 export const FRAME_SCRATCH: usize = 0xa000;
+export const FRAME_STAGES: usize = 0x14000; // 256 x STAGES_BYTES: what each stage's policy said
+export const FRAME_VECTORS: usize = 0x18000; // bit vectors of the classifier in hand
 export const SLOT_BYTES: usize = 32;
 export const WINDOW_BYTES: usize = 128;
+
+/**
+ * Stages of a judgement: a u32 each in a packet's STAGES_BYTES, policy slot << 16 | rule index, 0 =
+ * not asked. They hold for packets whose reason is not Established.
+ */
+export const enum Stage {
+  Untracked, PreDnat, UntrackedOut, Egress, ForwardIn, ForwardOut, Ingress,
+  StagedEgress, StagedIngress,
+}
+export const STAGES: u32 = 9;
+export const STAGES_BYTES: usize = 64;
 
 // A slot. In: what the adapter knows of the packet. Out: what the program decided.
 export const SLOT_INTERFACE: usize = 0; // in, u32
@@ -220,13 +324,16 @@ export const enum SlotFlag {
   Checked = 8, // the adapter has checked version, length, TTL and the IPv4 header checksum
 }
 export enum Verdict { None, Pass, Drop, Reply }
-/** Why: one counter each. Text is the name in kebab case. Established and Allowed pass. */
+/** Why: one counter each. Text is the name in kebab case. */
 export enum Reason {
   None, Established, Allowed,
   NoGeneration, UnknownEndpoint, SpoofedSource, PolicyDenied, PolicyTrapped, CoreTrapped,
   HeadersTooLong, Truncated, BadVersion, BadHeaderLength, BadTotalLength, BadChecksum, TimeExpired,
-  IpOptions, Fragment, ExtensionHeader, UnsupportedProtocol, UnsupportedIcmp, BadTcpFlags,
+  LaterFragment, TinyFragment, ExtensionHeader, RoutingHeader, BadTcpFlags,
   NoBackend, NoSession, SessionTableFull, TupleCollision, EndpointMismatch, MappedAddress,
+  EndpointInactive, EncapFromWorkload, EncapFromUnknownHost, EndpointToHost,
+  // these pass, beside Established and Allowed
+  Untracked, NeighbourDiscovery,
 }
 
 // ---- Policy ABI
@@ -234,79 +341,3 @@ export enum Reason {
 // protocol, sourceHi, sourceLo, destinationHi, destinationLo, sourcePort,
 //          destinationPort, icmp, nowSeconds) -> i32: bits 0-7 enum Action, bits 8-23 rule index
 export const enum Action { NoMatch, Allow, Deny, Pass }
-
-// ---- Stage records
-// ---------------------------------------------------------------------------------------- A stream
-// is a run of records: u16 kind, u16 flags, u32 length of the body, body, padding to 8.
-export const RECORD_HEADER_BYTES: u32 = 8;
-export const enum RecordKind {
-  Configure = 1, Bind = 2, Module = 3, Begin = 4, Endpoints = 5, Endpoint = 6, Address = 7,
-  Services = 8, Service = 9, Abandon = 10,
-}
-// Configure: once, first. 0 as a seed or timeout takes the default.
-export const CONFIGURE_WORKERS: usize = 0; // u32
-export const CONFIGURE_SESSIONS4_MAX: usize = 4; // u32
-export const CONFIGURE_SESSIONS6_MAX: usize = 8; // u32
-export const CONFIGURE_ENDPOINTS_MAX: usize = 12; // u32
-export const CONFIGURE_SERVICES_MAX: usize = 16; // u32
-export const CONFIGURE_MEMORY_BYTES: usize = 20; // u32, 0 = 4 GiB
-export const CONFIGURE_SEED0: usize = 24; // u64
-export const CONFIGURE_SEED1: usize = 32; // u64
-export const CONFIGURE_MAGLEV_SEED: usize = 40; // u64
-export const CONFIGURE_TIMEOUTS: usize = 48; // 6 x u32, ms
-export const CONFIGURE_BYTES: u32 = 72;
-// Bind: takes effect at once, for it is the engine's own map. endpoint NO_ENDPOINT unbinds.
-export const BIND_INTERFACE: usize = 0;
-export const BIND_ENDPOINT: usize = 4;
-export const BIND_BYTES: u32 = 8;
-// Module: u32 slot, u32 kind (SlotState Generated or User), then the module's bytes.
-export const MODULE_SLOT: usize = 0;
-export const MODULE_KIND: usize = 4;
-export const MODULE_CODE: usize = 8;
-// Begin: u32 generation; the new generation starts with the tables of the published one.
-export const BEGIN_GENERATION: usize = 0;
-export const BEGIN_BYTES: u32 = 8;
-// Endpoints: a fresh, empty endpoint and address table for the generation being staged.
-export const ENDPOINTS_CAPACITY: usize = 0; // u32: highest index + 1
-export const ENDPOINTS_ADDRESSES: usize = 4; // u32: how many addresses may follow
-export const ENDPOINTS_BYTES: u32 = 8;
-export const ENDPOINT_INDEX: usize = 0; // u32
-export const ENDPOINT_INCARNATION: usize = 4; // u16
-export const ENDPOINT_KIND: usize = 6; // u8, enum EndpointKind
-export const ENDPOINT_EGRESS_SLOT: usize = 8; // u16: policy slot; 0 = no policy applies
-export const ENDPOINT_INGRESS_SLOT: usize = 10; // u16
-export const ENDPOINT_ADDRESS4: usize = 12; // 4 bytes, wire order; 0 = none
-export const ENDPOINT_ADDRESS6: usize = 16; // 16 bytes, wire order; 0 = none
-export const ENDPOINT_BYTES: u32 = 32;
-export const enum EndpointKind { Unused, Workload, Uplink }
-// Address: one more address of an endpoint (IPv4 as ::ffff:a.b.c.d).
-export const ADDRESS_ADDRESS: usize = 0; // 16 bytes
-export const ADDRESS_ENDPOINT: usize = 16; // u32
-export const ADDRESS_BYTES: u32 = 24;
-// Services: a fresh, empty service table.
-export const SERVICES_CAPACITY: usize = 0; // u32: how many may follow
-export const SERVICES_BYTES: u32 = 8;
-// Service: a VIP and its backends, of one family.
-export const SERVICE_ADDRESS: usize = 0; // 16 bytes (IPv4 as ::ffff:a.b.c.d)
-export const SERVICE_PORT: usize = 16; // u16, host order
-export const SERVICE_PROTOCOL: usize = 18; // u8
-export const SERVICE_SLOTS: usize = 20; // u32: slots of the Maglev table, 0 = by size class
-export const SERVICE_BACKENDS: usize = 24; // u32: count
-export const SERVICE_BACKEND: usize = 32; // first backend
-export const BACKEND_ADDRESS: usize = 0; // 16 bytes
-export const BACKEND_PORT: usize = 16; // u16, host order
-export const BACKEND_WEIGHT: usize = 18; // u16, 0 = 1
-export const BACKEND_ID: usize = 20; // u32: for reports
-export const BACKEND_BYTES: u32 = 24;
-
-/** Why stage(), publish() or the admission of a module refused. Text: the name in kebab case. */
-export enum StageError {
-  None, AlreadyConfigured, NotConfigured, MemoryTooSmall,
-  TruncatedRecord, UnknownRecord, BadRecordLength, FieldOutOfRange, NothingStaged,
-  StagingInProgress, BadGeneration, GenerationBusy, TableNotStarted, TableFull, ArenaFull,
-  DuplicateAddress, DuplicateService, SlotInUse, SlotNotAdmitted, WrongFamily,
-  // admission of a policy module
-  ModuleTooLarge, ModuleMalformed, ModuleForeignImport, ModuleNoAbiVersion, ModuleWrongAbiVersion,
-  ModuleNoEvaluate, ModuleLoop, ModuleRecursion, ModuleIndirectCall, ModuleBulkMemory,
-  ModuleForbiddenSection, ModuleForbiddenInstruction, ModuleTooCostly, ModuleTooManyFunctions,
-}

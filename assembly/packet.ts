@@ -12,24 +12,24 @@
 //
 // Ports and endpoint stand side by side as in a session's key, so that one comparison does for
 // both.
-import { FRAME_BYTES, FRAME_SCRATCH } from "./layout";
+import { FRAME_SCRATCH, FRAME_STAGES } from "./layout";
 
 @unmanaged
 export class Packet {
   hash: u64;
   slot: u32; // address of its slot
   window: u32; // address of its L3 header
-  ports: u32; // wire order, source in the low half; an ICMP echo's identifier twice
-  endpoint: u32; // identity of the sending workload, NO_ENDPOINT for an uplink
+  ports: u32; // wire order, source in the low half; ICMP's: parseIcmp()
+  endpoint: u32; // identity of the sending workload or host, NO_ENDPOINT for an uplink
   entry: u32; // first candidate index entry
   session: u32; // address of the session record, 0 = none (yet)
   icmp: i32; // type << 8 | code, -1 when not ICMP
   protocol: u8;
-  flags: u8; // TCP flags, 0 for others
+  flags: u8; // TCP flags; FRAGMENTED for ICMPv6; 0 for others
   family: u8; // 4 or 6
   l4: u8; // offset of the L4 header in the window
   sender: u32; // address of the sending Endpoint record
-  destinationEndpoint: u32; // identity of the receiving workload
+  destinationEndpoint: u32; // identity of the receiving workload or host
   rule: u32; // deciding rule: policy slot << 16 | index
   backend: u32; // decide: address of the chosen Backend; then its id + 1; 0 = none
   decision: u8; // Reason of the verdict that the policies gave: Allowed or a drop's
@@ -65,10 +65,13 @@ export function packetAt(list: usize, k: u32): Packet {
   return changetype<Packet>(load<u32>(list + (usize(k) << 2)));
 }
 
+/** u32 that nobody reads: what a touching loop has loaded. */
+export const TOUCHED: usize = REOPENED + 4;
+
 // The fast lane's arrays, by packet.
 export const HASHES: usize = REOPENED + 0x100; // upper half of the key's hash
 export const ENTRIES: usize = HASHES + 0x400; // candidate index entry
 export const ENDS: usize = ENTRIES + 0x400; // sender's identity
 /** u32: windows of the packets that the fast lane left, in packet order. */
 export const REST: usize = ENDS + 0x400;
-if (REST + 0x400 > FRAME_BYTES) ERROR("a frame's scratch runs into the next frame");
+if (REST + 0x400 > FRAME_STAGES) ERROR("a frame's scratch runs into its stages");

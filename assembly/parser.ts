@@ -1,18 +1,31 @@
 // The parser: an L3 header in a window to a Packet, or the reason for a drop. All checks stand
-// here; behind it, accessors are total. What does not fit the program yet (IPv4 options, fragments,
-// extension headers, other protocols) is dropped by name, never passed.
+// here; behind it, accessors are total.
+//
+//   IPv4, options passed over        ┐             TCP, UDP, SCTP: ports
+//   IPv6, extension headers, up to 8 ┴─► protocol ─ ICMP: type, code, an echo's identifier
+//                                                  others: by their number alone
+//
+// Fragments: the first bears the upper header and is judged as the packet is; one that does not
+// bear all of it, or one that starts inside it, is a TinyFragment (RFC 3128, RFC 7112); later ones
+// bear no ports and are dropped by name. A routing header of type 0 is dropped (RFC 5095).
 //
 // Inputs are the slot's lengths, which the adapter vouches for: windowLength <= 128 and
 // windowLength <= packetLength. Lengths inside the packet are the sender's and trusted for nothing.
 import * as icmp from "./header/icmp";
 import * as ipv4 from "./header/ipv4";
 import * as ipv6 from "./header/ipv6";
+import * as sctp from "./header/sctp";
 import * as tcp from "./header/tcp";
 import * as udp from "./header/udp";
 import { load16be } from "./bytes";
 import { Reason, SlotFlag, WINDOW_BYTES } from "./layout";
 import { Packet } from "./packet";
 import { Slot } from "./slot";
+
+/** Stands for an echo's identifier of 0, where request and reply would have one key. */
+const NO_IDENTIFIER: u32 = 0x0002_0001;
+/** In a Packet's flags, of ICMPv6: a first fragment. */
+export const FRAGMENTED: u8 = 0x80;
 
 /** Parses one packet; on success every field but those of later stages is set. */
 // @ts-ignore: decorator
@@ -34,16 +47,25 @@ function parse4(p: Packet, slot: Slot, packet: usize, window: u32): Reason {
   if (header < ipv4.HEADER_BYTES) return Reason.BadHeaderLength;
   const total = ipv4.totalLength(packet);
   if (total < header || total > slot.packetLength) return Reason.BadTotalLength;
-  if (header != ipv4.HEADER_BYTES) return Reason.IpOptions;
+  if (header > window) return Reason.HeadersTooLong;
   if (!(slot.flags & <u8>SlotFlag.Checked)) {
-    if (ipv4.headerSum(packet) != 0xffff) return Reason.BadChecksum;
+    const sum = header == ipv4.HEADER_BYTES
+      ? ipv4.headerSum(packet)
+      : ipv4.longHeaderSum(packet);
+    if (sum != 0xffff) return Reason.BadChecksum;
     if (load<u8>(packet, ipv4.TIME_TO_LIVE) == 0) return Reason.TimeExpired;
   }
-  if (ipv4.isFragment(packet)) return Reason.Fragment;
   p.family = 4;
   p.length = total;
   const protocol = u32(load<u8>(packet, ipv4.PROTOCOL));
-  return parseL4(p, packet, ipv4.HEADER_BYTES, total, window, protocol, icmp.PROTOCOL4);
+  const fragment = ipv4.fragment(packet);
+  if (fragment) {
+    if (fragment & ipv4.OFFSET) return laterFragment(fragment & ipv4.OFFSET);
+    if (total - header < upperBytes(packet + header, window - header, protocol)) {
+      return Reason.TinyFragment;
+    }
+  }
+  return parseL4(p, packet, header, total, window, protocol, icmp.PROTOCOL4, fragment != 0);
 }
 
 // @ts-ignore: decorator
@@ -61,15 +83,68 @@ function parse6(p: Packet, slot: Slot, packet: usize, window: u32): Reason {
     return Reason.MappedAddress;
   }
   const next = u32(load<u8>(packet, ipv6.NEXT_HEADER));
-  if (next == ipv6.FRAGMENT) return Reason.Fragment;
-  if (ipv6.isExtension(next)) return Reason.ExtensionHeader;
-  return parseL4(p, packet, ipv6.HEADER_BYTES, total, window, next, icmp.PROTOCOL6);
+  if (!ipv6.isExtension(next)) {
+    return parseL4(p, packet, ipv6.HEADER_BYTES, total, window, next, icmp.PROTOCOL6, false);
+  }
+  return parseChain(p, packet, total, window, next);
+}
+
+/** Passes over extension headers: each once but for destination options, hop-by-hop first. */
+function parseChain(p: Packet, packet: usize, total: u32, window: u32, first: u32): Reason {
+  let next = first;
+  let at = ipv6.HEADER_BYTES;
+  let fragmented = false;
+  for (let i: u32 = 0; ipv6.isExtension(next); i++) {
+    if (i == ipv6.CHAIN_MAX) return Reason.ExtensionHeader;
+    if (next == ipv6.HOP_BY_HOP && i != 0) return Reason.ExtensionHeader;
+    if (at + 8 > total) return fragmented ? Reason.TinyFragment : Reason.Truncated;
+    if (at + 8 > window) return Reason.HeadersTooLong;
+    const header = packet + at;
+    if (next == ipv6.ROUTING && load<u8>(header, ipv6.ROUTING_TYPE) == 0) {
+      return Reason.RoutingHeader;
+    }
+    if (next == ipv6.FRAGMENT) {
+      if (fragmented) return Reason.ExtensionHeader;
+      const field = load16be(header, ipv6.FRAGMENT_FIELD);
+      if (field & ~7) return laterFragment(field >> 3);
+      fragmented = (field & 1) != 0;
+    }
+    at += ipv6.extensionBytes(header, next);
+    next = u32(load<u8>(header));
+    if (at > total) return fragmented ? Reason.TinyFragment : Reason.Truncated;
+    if (at > window) return Reason.HeadersTooLong;
+  }
+  if (fragmented && total - at < upperBytes(packet + at, window - at, next)) {
+    return Reason.TinyFragment;
+  }
+  const reason = parseL4(p, packet, at, total, window, next, icmp.PROTOCOL6, fragmented);
+  if (fragmented && next == icmp.PROTOCOL6) p.flags = FRAGMENTED;
+  return reason;
+}
+
+/** A fragment that does not start the packet; an offset of 1 would overlay an upper header. */
+// @ts-ignore: decorator
+@inline
+function laterFragment(offset: u32): Reason {
+  return offset == 1 ? Reason.TinyFragment : Reason.LaterFragment;
+}
+/** How much of the upper header a first fragment has to bear; `bytes` of it may be looked at. */
+function upperBytes(l4: usize, bytes: u32, protocol: u32): u32 {
+  if (protocol == tcp.PROTOCOL) {
+    const whole = bytes > u32(tcp.DATA_OFFSET);
+    return whole ? max(tcp.headerBytes(l4), tcp.HEADER_BYTES) : tcp.HEADER_BYTES;
+  }
+  if (protocol == sctp.PROTOCOL) return sctp.HEADER_BYTES;
+  const eight = protocol == udp.PROTOCOL || protocol == icmp.PROTOCOL4 ||
+    protocol == icmp.PROTOCOL6;
+  return eight ? 8 : 0;
 }
 
 // @ts-ignore: decorator
 @inline
 function parseL4(
   p: Packet, packet: usize, header: u32, total: u32, window: u32, protocol: u32, icmpProtocol: u32,
+  isFragment: bool,
 ): Reason {
   p.protocol = u8(protocol);
   p.l4 = u8(header);
@@ -93,12 +168,21 @@ function parseL4(
     if (l4Bytes < udp.HEADER_BYTES) return Reason.Truncated;
     if (l4Window < udp.HEADER_BYTES) return Reason.HeadersTooLong;
     const length = load16be(l4, udp.LENGTH);
-    if (length < udp.HEADER_BYTES || length > l4Bytes) return Reason.BadTotalLength;
+    // A first fragment bears the length of the whole datagram.
+    if (length < udp.HEADER_BYTES) return Reason.BadTotalLength;
+    if (isFragment ? length <= l4Bytes : length > l4Bytes) return Reason.BadTotalLength;
     p.ports = load<u32>(l4);
     return Reason.None;
   }
   if (protocol == icmpProtocol) return parseIcmp(p, l4, l4Bytes, l4Window);
-  return Reason.UnsupportedProtocol;
+  if (protocol == sctp.PROTOCOL) {
+    if (l4Bytes < sctp.HEADER_BYTES) return Reason.Truncated;
+    if (l4Window < sctp.HEADER_BYTES) return Reason.HeadersTooLong;
+    p.ports = load<u32>(l4);
+    return Reason.None;
+  }
+  p.ports = 0;
+  return Reason.None;
 }
 
 // @ts-ignore: decorator
@@ -111,11 +195,16 @@ function parseIcmp(p: Packet, l4: usize, l4Bytes: u32, l4Window: u32): Reason {
   const echo = p.family == 4
     ? type == icmp.ECHO_REQUEST4 || type == icmp.ECHO_REPLY4
     : type == icmp.ECHO_REQUEST6 || type == icmp.ECHO_REPLY6;
-  if (!echo || code != 0) return Reason.UnsupportedIcmp;
-  const identifier = u32(load<u16>(l4, icmp.IDENTIFIER));
   p.icmp = i32((type << 8) | code);
+  if (!echo || code != 0) {
+    // Makes no session and must find none: an echo's ports have a half of zeros, these have not.
+    p.ports = (0x8000 | type) << 16 | (0x8000 | code);
+    return Reason.None;
+  }
+  const identifier = u32(load<u16>(l4, icmp.IDENTIFIER));
   const isRequest = type == icmp.ECHO_REQUEST4 || type == icmp.ECHO_REQUEST6;
-  p.ports = isRequest ? identifier : identifier << 16; // turned round, a request is its reply
+  const ports = identifier ? identifier : NO_IDENTIFIER;
+  p.ports = isRequest ? ports : rotl<u32>(ports, 16); // turned round, a request is its reply
   return Reason.None;
 }
 
@@ -127,8 +216,8 @@ export function opens(p: Packet): bool {
     return (p.flags & <u8>(tcp.SYN | tcp.ACK | tcp.RST)) == <u8>tcp.SYN;
   }
   if (p.icmp >= 0) {
-    const type = u32(p.icmp) >> 8;
-    return type == icmp.ECHO_REQUEST4 || type == icmp.ECHO_REQUEST6;
+    const request = p.family == 4 ? icmp.ECHO_REQUEST4 : icmp.ECHO_REQUEST6;
+    return u32(p.icmp) == request << 8;
   }
   return true;
 }

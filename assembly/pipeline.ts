@@ -2,30 +2,37 @@
 // the order is strict.
 //
 //   enter ─► fast lane: plain packets of established sessions are carried, the rest is listed
-//     rest ─► parse, source check, hash ─► look-up ─► decide misses and SYNs
+//     rest ─► parse, source check, hash ─► untracked policy ─► look-up ─► decide misses and SYNs
 //          ─► touch and rewrite hits ─► settle what is left, in packet order ─► finish: slots
 //   counters ─► leave
 //
 // Until `touch`, the rest is not written to but for scratch: a policy that traps in `decide` leaves
 // a frame that can be run again. What the fast lane carried is done, and not done again: w.resume
 // says how many packets are left of a frame that is run a second time.
-import { decide, settle, tickOf, touch } from "./conntrack";
-import { Endpoint, endpointOfInterface, ownerOf, ownsFirst } from "./endpoint";
-import { is4, sourceOf, V4, V6 } from "./family";
+import { holds } from "./classes";
+import { settle, tickOf, touch } from "./conntrack";
+import { Endpoint, endpointAt, endpointOfInterface, ownerOf, ownsFirst } from "./endpoint";
+import { destinationOf, is4, sourceOf, V4, V6 } from "./family";
 import { BURST, fastLane } from "./fastlane";
 import { findGeneration, Generation } from "./generation";
 import { hashTuple, scale } from "./hash";
+import * as icmp from "./header/icmp";
+import * as ipv6 from "./header/ipv6";
 import * as tcp from "./header/tcp";
+import { decide, judgeUntracked } from "./judge";
 import {
-  EndpointKind, FRAMES, FRAME_BYTES, FRAME_PACKETS_MAX, FRAME_SLOTS, FRAME_WINDOWS, NO_ENDPOINT,
-  Reason, SESSION_STATE, SLOT_BACKEND, SLOT_BYTES, SLOT_PACKET_LENGTH, SLOT_RULE, SLOT_VERDICT,
-  Verdict, WINDOW_BYTES, WORKER_COUNTERS,
+  EndpointKind, FRAMES, FRAME_BYTES, FRAME_PACKETS_MAX, FRAME_SLOTS, FRAME_WINDOWS, GenerationFlag,
+  NO_ENDPOINT, Reason, SESSION_STATE, SLOT_BACKEND, SLOT_BYTES, SLOT_PACKET_LENGTH, SLOT_RULE,
+  SLOT_VERDICT, Stage, Verdict, WORKER_COUNTERS,
 } from "./layout";
 import { fetchBuckets, fetchRecords, findSessions, mayReopen } from "./lookup";
 import {
   BUCKETS4, BUCKETS6, LIST4, LIST6, LISTED, Packet, packetAt, PACKETS, REOPENED, REST, SLOW,
+  TOUCHED,
 } from "./packet";
-import { opens, parse } from "./parser";
+import { classOfAddress, membersOf, touchMember } from "./members";
+import { FRAGMENTED, opens, parse } from "./parser";
+import { clearStages, countStages, stagesOf } from "./policy";
 import { configured, root, tableOf } from "./root";
 import { Slot } from "./slot";
 import { isClosed } from "./tcpstate";
@@ -92,6 +99,10 @@ function judgeRest(
     if (c < chunks) {
       const from = c * BURST, to = min(from + BURST, count);
       parseAll(g, frame, from, to, listed);
+      if (g.flags & GenerationFlag.Untracked) {
+        askUntracked<V4>(w, g, frame, LIST4, BUCKETS4, listed, nowSeconds);
+        askUntracked<V6>(w, g, frame, LIST6, BUCKETS6, listed + 4, nowSeconds);
+      }
       const n4 = load<u32>(listed), n6 = load<u32>(listed, 4);
       fetchBuckets<V4>(frame + BUCKETS4 + (usize(n4) << 2), load<u32>(listed, 8) - n4);
       fetchBuckets<V6>(frame + BUCKETS6 + (usize(n6) << 2), load<u32>(listed, 12) - n6);
@@ -106,6 +117,8 @@ function judgeRest(
       findAndDecide<V6>(w, g, frame, frame + LIST6, listed - 12, nowSeconds);
     }
   }
+  // From here on nothing traps: what untracked policies settled is counted once.
+  if (g.flags & GenerationFlag.Untracked) countUntracked(frame, count);
   const tick = tickOf(nowMs);
   for (let c: u32 = 0; c < chunks; c++) {
     const listed = frame + LISTED + (usize(c) << 3);
@@ -138,6 +151,17 @@ function touchAndSettle<F>(
   if (n == 0) return;
   const slow = touchAll<F>(frame, list + (usize(from) << 2), n, tick);
   if (slow) settleAll<F>(w, g, frame, slow, tick, generation);
+}
+
+/** Packets that untracked policies settled come to no other place that counts rules. */
+function countUntracked(frame: usize, count: u32): void {
+  for (let k: u32 = 0; k < count; k++) {
+    const p = working(frame, k);
+    const stages = stagesOf(p);
+    const into = load<u32>(stages, Stage.Untracked * 4);
+    const out = load<u32>(stages, Stage.UntrackedOut * 4);
+    if ((into | out) && p.reason && !p.decision) countStages(p);
+  }
 }
 
 /** The working record of the k-th packet of the rest. */
@@ -179,6 +203,7 @@ function parseAll(g: Generation, frame: usize, from: u32, to: u32, listed: usize
     clear(p);
     p.slot = u32(changetype<usize>(slot));
     p.window = u32(window);
+    clearStages(p);
     const at = endpointOfInterface(endpoints, endpointCount, slot.interface);
     if (!at) {
       p.reason = <u8>Reason.UnknownEndpoint;
@@ -190,22 +215,67 @@ function parseAll(g: Generation, frame: usize, from: u32, to: u32, listed: usize
     const e = changetype<Endpoint>(at);
     p.sender = u32(at);
     p.endpoint = e.kind == <u8>EndpointKind.Uplink ? NO_ENDPOINT : e.identity;
-    const mayHave = p.family == 4 ? maySend<V4>(g, e, window) : maySend<V6>(g, e, window);
-    if (!mayHave) p.reason = <u8>Reason.SpoofedSource;
-    else if (p.family == 4) list<V4>(p, frame, n4++);
+    p.reason = u8(p.family == 4 ? mayEnter<V4>(g, e, p) : mayEnter<V6>(g, e, p));
+    if (p.reason) continue;
+    if (p.family == 4) list<V4>(p, frame, n4++);
     else list<V6>(p, frame, n6++);
   }
   store<u32>(listed, n4, 8);
   store<u32>(listed, n6, 12);
 }
 
-/** The source check: an uplink's packets bear any address, a workload's one of its own. */
+/**
+ * The checks in front of everything: an inactive endpoint's packets go no further; neighbour and
+ * listener discovery that is not to be forwarded passes unasked; an uplink's and the host's packets
+ * bear any address, a workload's one of its own or of its allowed prefixes.
+ */
 // @ts-ignore: decorator
 @inline
-function maySend<F>(g: Generation, e: Endpoint, packet: usize): bool {
-  if (e.kind == <u8>EndpointKind.Uplink) return true;
+function mayEnter<F>(g: Generation, e: Endpoint, p: Packet): Reason {
+  if (e.inactive) return Reason.EndpointInactive;
+  const packet = usize(p.window);
+  if (!is4<F>() && p.icmp >= 0 && p.flags != FRAGMENTED) { // RFC 6980: never in fragments
+    const hopLimit = u32(load<u8>(packet, ipv6.HOP_LIMIT));
+    if (icmp.isLinkLocal(u32(p.icmp) >> 8, hopLimit) && staysHere(g, packet)) {
+      return Reason.NeighbourDiscovery;
+    }
+  }
+  if (e.kind != <u8>EndpointKind.Workload) return Reason.None;
   const source = sourceOf<F>(packet);
-  return ownsFirst<F>(e, source) || ownerOf<F>(g, source) == (e.identity & 0xffff) + 1;
+  const own = ownsFirst<F>(e, source) || ownerOf<F>(g, source) == (e.identity & 0xffff) + 1;
+  return own || mayPose<F>(e, source) ? Reason.None : Reason.SpoofedSource;
+}
+/** Is the packet for the link or for the host, so that nobody forwards it? */
+function staysHere(g: Generation, packet: usize): bool {
+  const to = destinationOf<V6>(packet);
+  if (ipv6.isLinkScope(to)) return true;
+  const owner = ownerOf<V6>(g, to);
+  return owner != 0 && endpointAt(g, owner - 1).kind == <u8>EndpointKind.Host;
+}
+/** Is an address in the set that a workload may also send from? */
+function mayPose<F>(e: Endpoint, source: usize): bool {
+  if (!e.allowedSources) return false;
+  return holds(classOfAddress<F>(source), u32(e.allowedSources) - 1);
+}
+
+/** Asks untracked policies about a chunk's packets; what they settle leaves the lists. */
+function askUntracked<F>(
+  w: Worker, g: Generation, frame: usize, lists: usize, buckets: usize, listed: usize,
+  nowSeconds: u32,
+): void {
+  const to = load<u32>(listed, 8);
+  let kept = load<u32>(listed);
+  for (let k = kept; k < to; k++) {
+    const p = packetAt(frame + lists, k);
+    const reason = judgeUntracked<F>(w, g, p, nowSeconds);
+    p.reason = u8(reason);
+    if (reason != Reason.None) continue;
+    const from = frame + (usize(k) << 2), at = frame + (usize(kept) << 2);
+    store<u32>(at + lists, load<u32>(from + lists));
+    store<u32>(at + buckets, load<u32>(from + buckets));
+    kept++;
+  }
+  store<u32>(listed, kept, 8);
 }
 
 /** Hashes a packet's key and puts it into its family's list at place n. */
@@ -240,15 +310,23 @@ function decideAll<F>(
     undecided++;
   }
   store<u32>(frame + REOPENED, reopened);
+  if (undecided > 1 && membersOf<F>().live > MEMBERS_CACHED) touchMembers<F>(frame, undecided);
   for (let k: u32 = 0; k < undecided; k++) {
-    decideOne<F>(w, g, packetAt(frame + SLOW, k), frame, nowSeconds);
+    decide<F>(w, g, packetAt(frame + SLOW, k), nowSeconds);
   }
 }
-function decideOne<F>(
-  w: Worker, g: Generation, p: Packet, frame: usize, nowSeconds: u32,
-): void {
-  const index = u32((usize(p.window) - frame - FRAME_WINDOWS) / WINDOW_BYTES);
-  decide<F>(w, g, p, index, nowSeconds);
+
+/** Members beyond this number are hardly in the caches: their lines are asked for at once. */
+const MEMBERS_CACHED: u32 = 8192;
+
+/** Reads the member entries of n listed packets' ends: loads that wait for no other. */
+function touchMembers<F>(frame: usize, n: u32): void {
+  let touched: u32 = 0;
+  for (let k: u32 = 0; k < n; k++) {
+    const pair = sourceOf<F>(usize(packetAt(frame + SLOW, k).window));
+    touched |= touchMember<F>(pair) | touchMember<F>(pair + sizeof<F>());
+  }
+  store<u32>(frame + TOUCHED, touched); // or the loads would be left out
 }
 
 /** Touches the sessions of hits; lists the rest for settle, in packet order. */
@@ -289,6 +367,13 @@ function drop(slot: Slot, reason: Reason): void {
   store<u64>(at, u64(slot.packetLength) << 32, SLOT_BACKEND);
 }
 
+// @ts-ignore: decorator
+@inline
+function passes(reason: u32): bool {
+  return reason == <u32>Reason.Established || reason == <u32>Reason.Allowed ||
+    reason >= <u32>Reason.Untracked;
+}
+
 /** Writes the slots of the rest and counts them. */
 function finish(w: Worker, frame: usize, rest: u32): void {
   const counters = changetype<usize>(w) + WORKER_COUNTERS;
@@ -296,7 +381,7 @@ function finish(w: Worker, frame: usize, rest: u32): void {
     const p = working(frame, k);
     const slot = usize(p.slot);
     const reason = u32(p.reason);
-    const pass = reason == <u32>Reason.Established || reason == <u32>Reason.Allowed;
+    const pass = passes(reason);
     const verdict = <u32>(pass ? Verdict.Pass : Verdict.Drop);
     const flags = verdict | (reason << 8) | (u32(p.rewritten) << 16) | (u32(p.direction) << 24);
     store<u32>(slot, flags, SLOT_VERDICT);

@@ -183,13 +183,13 @@ export function clearLocked(w: Worker, record: u32): void {
   }
 }
 
-export const enum Insertion { Done, Found, Collision, Full }
+export const enum Insertion { Done, Found, Collision, Full, OwnReply }
 
 /**
  * Puts the record in the worker's hand (w.record), its identity written, into the index under both
  * its tuples. Found: another worker was first, and p.entry names that session's entry; Collision:
- * the reply's tuple belongs to another session; Full: no way is free. But for Done, nothing was
- * published.
+ * the reply's tuple belongs to another session; OwnReply: it is the packet's own; Full: no way is
+ * free. But for Done, nothing was published.
  */
 export function insert<F>(w: Worker, p: Packet, state: u32): Insertion {
   const t = tableOf<F>();
@@ -228,7 +228,7 @@ function insertLocked<F>(
   }
   const reply = keyIn<F>(r, 1), ports = portsOf<F>(reply), protocol = protocolIn<F>(r);
   if (find<F>(t, backward, reply, ports, protocol)) return Insertion.Collision;
-  if (isKey<F>(r, keyIn<F>(r, 0), reply, ports, protocol)) return Insertion.Collision;
+  if (isKey<F>(r, keyIn<F>(r, 0), reply, ports, protocol)) return Insertion.OwnReply;
 
   const forwardBucket = roomier(waysWith(a0, 0), waysWith(a1, 0)) ? a0 : a1;
   const forwardWays = waysWith(forwardBucket, 0);

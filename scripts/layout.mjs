@@ -1,5 +1,5 @@
-// Prints native/layout.h from assembly/layout.ts, so that C and the packet program share one
-// description of the memory.
+// Prints native/layout.h from assembly/layout.ts and formats.ts, so that C and the packet program
+// share one description of the memory.
 //
 //   assembly/layout.ts ──esbuild──► values ─┐
 //          └──────── source order, notes ───┴─► native/layout.h
@@ -75,7 +75,8 @@ function enumeration(name, values, taken) {
 
 /** The text of native/layout.h. */
 export async function header() {
-  const source = readFileSync(sourcePath, "utf8");
+  const source = [sourcePath, join(root, "assembly/formats.ts")]
+    .map((path) => readFileSync(path, "utf8")).join("\n");
   const values = await evaluate(sourcePath);
   const declaration = new RegExp([
     /^\/\/ ---- (.*?) ?-*$/, /^export (?:const )?enum (\w+)/,

@@ -1,11 +1,12 @@
 // Packets for tests: built field by field, checksums right unless a test breaks them, payload
-// filled with 0xa5 so that unwritten bytes show.
+// filled with 0xa5 so that unwritten bytes show. Options, extension headers and fragments where a
+// spec asks for them (checksumsRight() reads packets without).
 import { addressBytes, familyOf } from "../host/model/address.ts";
 
 export interface Spec {
   from: string;
   to: string;
-  protocol?: "tcp" | "udp" | "icmp" | number;
+  protocol?: "tcp" | "udp" | "icmp" | "sctp" | number;
   sourcePort?: number;
   port?: number;
   /** TCP flags as letters: S A F R P. */
@@ -14,11 +15,18 @@ export interface Spec {
   ttl?: number;
   /** ICMP type; echo request when absent. */
   icmpType?: number;
+  icmpCode?: number;
+  /** IPv4: bytes of options, a multiple of 4 of them. */
+  options?: Uint8Array;
+  /** IPv6: extension headers, each without its first byte (the next header). */
+  extensions?: { number: number; body: Uint8Array }[];
+  /** Which part of a datagram it is; offset in units of 8 bytes. IPv6 gets a fragment header. */
+  fragment?: { offset: number; more: boolean };
   /** UDP: send no checksum. */
   noChecksum?: boolean;
 }
 const FLAGS: Record<string, number> = { F: 1, S: 2, R: 4, P: 8, A: 16 };
-const NUMBERS = { tcp: 6, udp: 17 } as const;
+const NUMBERS = { tcp: 6, udp: 17, sctp: 132 } as const;
 
 /** One's complement sum of 16-bit big-endian words, folded. */
 export function sum16(...parts: Uint8Array[]): number {
@@ -59,11 +67,11 @@ export function packet(spec: Spec): Uint8Array {
 
 function segment(spec: Spec, family: 4 | 6, number: number): Uint8Array {
   const payload = new Uint8Array(spec.payload ?? 8).fill(0xa5);
-  const bytes = number === 6 ? 20 : 8;
+  const bytes = number === 6 ? 20 : number === 132 ? 12 : 8;
   const l4 = new Uint8Array(bytes + payload.length);
   const view = new DataView(l4.buffer);
   l4.set(payload, bytes);
-  if (number === 6 || number === 17) {
+  if (number === 6 || number === 17 || number === 132) {
     view.setUint16(0, spec.sourcePort ?? 40000);
     view.setUint16(2, spec.port ?? 80);
   }
@@ -74,8 +82,12 @@ function segment(spec: Spec, family: 4 | 6, number: number): Uint8Array {
     view.setUint16(14, 0xfaf0);
   } else if (number === 17) {
     view.setUint16(4, l4.length);
+  } else if (number === 132) {
+    view.setUint32(4, 0x05060708);
+    view.setUint32(8, crc32c(l4), true);
   } else {
     l4[0] = spec.icmpType ?? (family === 4 ? 8 : 128);
+    l4[1] = spec.icmpCode ?? 0;
     view.setUint16(4, spec.sourcePort ?? 7);
     view.setUint16(6, 1);
   }
@@ -85,34 +97,58 @@ function segment(spec: Spec, family: 4 | 6, number: number): Uint8Array {
 function header4(
   spec: Spec, source: Uint8Array, destination: Uint8Array, number: number, l4: Uint8Array,
 ): Uint8Array {
-  const out = new Uint8Array(20 + l4.length);
+  const options = spec.options ?? new Uint8Array(0);
+  const header = 20 + options.length;
+  const out = new Uint8Array(header + l4.length);
   const view = new DataView(out.buffer);
-  out[0] = 0x45;
+  out[0] = 0x40 | (header / 4);
   view.setUint16(2, out.length);
   view.setUint16(4, 0x1234);
-  view.setUint16(6, 0x4000);
+  const { offset, more } = spec.fragment ?? { offset: 0, more: false };
+  view.setUint16(6, spec.fragment ? offset | (more ? 0x2000 : 0) : 0x4000);
   out[8] = spec.ttl ?? 64;
   out[9] = number;
   out.set(source.subarray(12), 12);
   out.set(destination.subarray(12), 16);
-  view.setUint16(10, ~sum16(out.subarray(0, 20)) & 0xffff);
-  out.set(l4, 20);
+  out.set(options, 20);
+  view.setUint16(10, ~sum16(out.subarray(0, header)) & 0xffff);
+  out.set(l4, header);
   return out;
 }
 
 function header6(
   spec: Spec, source: Uint8Array, destination: Uint8Array, number: number, l4: Uint8Array,
 ): Uint8Array {
-  const out = new Uint8Array(40 + l4.length);
+  const chain = [...spec.extensions ?? []];
+  if (spec.fragment) {
+    const body = new Uint8Array(7);
+    const { offset, more } = spec.fragment;
+    new DataView(body.buffer).setUint16(1, (offset << 3) | (more ? 1 : 0));
+    chain.push({ number: 44, body });
+  }
+  const numbers = [...chain.map((each) => each.number), number];
+  const headers = chain.flatMap((each, i) => [numbers[i + 1]!, ...each.body]);
+  const out = new Uint8Array(40 + headers.length + l4.length);
   const view = new DataView(out.buffer);
   out[0] = 0x60;
-  view.setUint16(4, l4.length);
-  out[6] = number;
+  view.setUint16(4, out.length - 40);
+  out[6] = numbers[0]!;
   out[7] = spec.ttl ?? 64;
   out.set(source, 8);
   out.set(destination, 24);
-  out.set(l4, 40);
+  out.set(headers, 40);
+  out.set(l4, 40 + headers.length);
   return out;
+}
+
+/** SCTP's checksum (RFC 9260, appendix A), bit by bit. */
+function crc32c(bytes: Uint8Array): number {
+  let crc = 0xffffffff;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0x82f63b78 : 0);
+  }
+  return ~crc >>> 0;
 }
 
 /** Are the IPv4 header's and the L4 checksums right? */

@@ -4,7 +4,7 @@ import { Compiler, bindRecords } from "../host/compile/program.ts";
 import { configureRecord } from "../host/compile/records.ts";
 import { NodeDataplane } from "../host/dataplane/node.ts";
 import type { Dataplane } from "../host/dataplane/dataplane.ts";
-import type { Budgets, Program, Rule } from "../host/model/program.ts";
+import type { Budgets, Program, ProgramRule } from "../host/model/program.ts";
 
 export const core = readFileSync("build/margay.wasm");
 export const VIP4 = "10.96.0.80";
@@ -12,7 +12,7 @@ export const VIP6 = "fd00:96::80";
 /** Interface numbers: the client's, the stranger's, the backends', the uplink's. */
 export const CLIENT = 1, STRANGER = 2, BACKEND1 = 3, BACKEND2 = 4, UPLINK = 5;
 
-export const ALLOW: Rule[] = [
+export const ALLOW: ProgramRule[] = [
   { name: "no-stranger", action: "deny", source: ["10.0.0.9", "fd00::9"] },
   { name: "web", action: "allow", protocol: "tcp", destinationPorts: [8080] },
   { name: "dns", action: "allow", protocol: "udp", destinationPorts: [5353] },
@@ -20,7 +20,7 @@ export const ALLOW: Rule[] = [
   { name: "ping6", action: "allow", protocol: "icmp6" },
 ];
 
-export function shop(rules: Rule[] = ALLOW): Program {
+export function shop(rules: ProgramRule[] = ALLOW): Program {
   const backends = (port: number, family: 4 | 6) => [1, 2].map((n) => ({
     name: `backend-${n}`,
     address: family === 4 ? `10.0.1.${n}` : `fd00:1::${n}`,

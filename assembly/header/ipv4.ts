@@ -2,6 +2,10 @@
 import { load16be } from "../bytes";
 
 export const HEADER_BYTES: u32 = 20;
+/** Protocol number of IPv4 inside IPv4 (RFC 2003). */
+export const IN_IPV4: u32 = 4;
+/** The bits of the fragment field that are the offset, in units of 8 bytes. */
+export const OFFSET: u32 = 0x1fff;
 export const TOTAL_LENGTH: usize = 2;
 export const FRAGMENT: usize = 6;
 export const TIME_TO_LIVE: usize = 8;
@@ -20,11 +24,11 @@ export function headerBytes(packet: usize): u32 {
 export function totalLength(packet: usize): u32 {
   return load16be(packet, TOTAL_LENGTH);
 }
-/** True for every fragment, the first included: more-fragments or an offset. */
+/** More-fragments and offset; 0 = the packet is whole. */
 // @ts-ignore: decorator
 @inline
-export function isFragment(packet: usize): bool {
-  return (load16be(packet, FRAGMENT) & 0x3fff) != 0;
+export function fragment(packet: usize): u32 {
+  return load16be(packet, FRAGMENT) & 0x3fff;
 }
 /** The sum over a 20-byte header, checksum included, as five 32-bit words: 0xffff where right. */
 // @ts-ignore: decorator
@@ -38,4 +42,13 @@ export function headerSum(packet: usize): u32 {
   let folded = u32(sum & 0xffff) + u32((sum >> 16) & 0xffff) + u32(sum >> 32);
   folded = (folded & 0xffff) + (folded >> 16);
   return (folded & 0xffff) + (folded >> 16);
+}
+/** The same over a header with options. */
+export function longHeaderSum(packet: usize): u32 {
+  let sum = headerSum(packet);
+  for (let at: u32 = HEADER_BYTES; at < headerBytes(packet); at += 2) {
+    sum += u32(load<u16>(packet + at));
+  }
+  sum = (sum & 0xffff) + (sum >> 16);
+  return (sum & 0xffff) + (sum >> 16);
 }

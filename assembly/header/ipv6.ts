@@ -14,18 +14,37 @@ export const FRAGMENT: u32 = 44;
 export const AUTHENTICATION: u32 = 51;
 export const DESTINATION_OPTIONS: u32 = 60;
 export const MOBILITY: u32 = 135;
+/** How many extension headers a packet may have. */
+export const CHAIN_MAX: u32 = 8;
+export const ROUTING_TYPE: usize = 2;
+export const FRAGMENT_FIELD: usize = 2;
 
 // @ts-ignore: decorator
 @inline
 export function totalLength(packet: usize): u32 {
   return load16be(packet, PAYLOAD_LENGTH) + HEADER_BYTES;
 }
-/** Is this next-header number an extension header other than Fragment? */
+/** Is this next-header number an extension header? */
 // @ts-ignore: decorator
 @inline
 export function isExtension(next: u32): bool {
-  return next == HOP_BY_HOP || next == ROUTING || next == AUTHENTICATION ||
+  return next == HOP_BY_HOP || next == ROUTING || next == FRAGMENT || next == AUTHENTICATION ||
     next == DESTINATION_OPTIONS || next == MOBILITY;
+}
+
+/** Bytes of an extension header: counted in 8 beyond the first 8, AH in 4 beyond 8. */
+export function extensionBytes(header: usize, kind: u32): u32 {
+  if (kind == FRAGMENT) return 8;
+  const length = u32(load<u8>(header, 1));
+  return kind == AUTHENTICATION ? (length + 2) << 2 : (length + 1) << 3;
+}
+
+/** fe80::/10 or multicast. */
+// @ts-ignore: decorator
+@inline
+export function isLinkScope(address: usize): bool {
+  const first = u32(load<u8>(address)), second = u32(load<u8>(address, 1));
+  return first == 0xff || (first == 0xfe && (second & 0xc0) == 0x80);
 }
 
 /** ::ffff:a.b.c.d never comes over a wire: the tables and policies know IPv4 by it. */

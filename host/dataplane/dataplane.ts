@@ -6,7 +6,7 @@
 //
 // Errors: a refused push throws PushRefused with the core's reason; the generation before runs on.
 
-import type { Reason, Verdict } from "../../assembly/layout.ts";
+import type { Reason, Stage, Verdict } from "../../assembly/layout.ts";
 
 /** Time as an argument: the same input gives the same bytes on every engine. */
 export interface Clock {
@@ -36,8 +36,21 @@ export interface Result {
   direction: number;
   /** Id of the chosen backend, undefined where no Service was in play. */
   backend: number | undefined;
+  /**
+   * What each policy stage that was asked said: the slot and the rule that decided there, by
+   * layout.ts' Stage. Empty for packets of sessions and those that met no policy.
+   */
+  stages?: StageRule[];
   /** The packet as it leaves; undefined for a drop. */
   bytes: Uint8Array | undefined;
+}
+
+/** A stage of a judgement, and the rule that decided it. */
+export interface StageRule {
+  stage: Stage;
+  policySlot: number;
+  /** Beyond the policy's rules: none of them matched. */
+  rule: number;
 }
 
 /** A result in VPP, which drops some packets before the plugin sees them, or behind it. */
@@ -101,6 +114,8 @@ export interface Dataplane {
   age(worker: number, nowMs: number, budget: number): number;
   /** Packets by reason, all workers added up. */
   counters(): Map<Reason, bigint>;
+  /** Hits by rule of a policy slot that has counters (host/compile); [] where none are kept. */
+  ruleHits?(slot: number): bigint[];
   sessions(): SessionView[];
   traps(): Trap[];
   close(): void;

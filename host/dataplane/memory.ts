@@ -1,20 +1,22 @@
 // Views of the program's linear memory, for hosts: they write slots, windows and the staging
 // buffer, and read results, counters and sessions. Offsets come from assembly/layout.ts alone.
 import {
-  COUNTERS, FRAMES, FRAME_BYTES, FRAME_SLOTS, FRAME_WINDOWS, KEY4_DESTINATION, KEY4_ENDPOINT,
-  KEY4_PORTS, KEY4_SOURCE, KEY6_DESTINATION, KEY6_ENDPOINT, KEY6_PORTS, KEY6_SOURCE, LIFE_MASK,
-  Life, Reason, ROOT, ROOT_ERROR, ROOT_ERROR_DETAIL, ROOT_ERROR_RECORD, ROOT_SESSIONS4,
+  COUNTERS, FRAMES, FRAME_BYTES, FRAME_SLOTS, FRAME_STAGES, FRAME_WINDOWS, KEY4_DESTINATION,
+  KEY4_ENDPOINT, KEY4_PORTS, KEY4_SOURCE, KEY6_DESTINATION, KEY6_ENDPOINT, KEY6_PORTS, KEY6_SOURCE,
+  LIFE_MASK, Life, Reason, ROOT, ROOT_ERROR, ROOT_ERROR_DETAIL, ROOT_ERROR_RECORD, ROOT_SESSIONS4,
   ROOT_SESSIONS6, ROOT_WORKERS, SESSION4_BACKEND, SESSION4_BYTES, SESSION4_GENERATION,
   SESSION4_KEY_STRIDE, SESSION4_PROTOCOL, SESSION6_BACKEND, SESSION6_BYTES, SESSION6_GENERATION,
   SESSION6_KEY_STRIDE, SESSION6_PROTOCOL, SESSION_KEYS, SESSION_RULE, SESSION_SEEN, SESSION_STATE,
-  SLOT_BACKEND, SLOT_BYTES, SLOT_DIRECTION, SLOT_FLAGS, SLOT_HOOK, SLOT_INTERFACE,
-  SLOT_NEW_LENGTH, SLOT_PACKET_LENGTH, SLOT_REASON, SLOT_REWRITTEN, SLOT_RULE, SLOT_VERDICT,
-  SLOT_WINDOW_LENGTH, STAGING, STAGING_BYTES, StageError, TABLE_RECORDS, TABLE_UNUSED_NEXT,
-  Verdict, WINDOW_BYTES, WORKERS, WORKER_BYTES, WORKER_COUNTERS,
+  SLOT_BACKEND, SLOT_BYTES, SLOT_DIRECTION, SLOT_FLAGS, SLOT_HOOK, SLOT_INTERFACE, SLOT_NEW_LENGTH,
+  SLOT_PACKET_LENGTH, SLOT_REASON, SLOT_REWRITTEN, SLOT_RULE, SLOT_VERDICT, SLOT_WINDOW_LENGTH,
+  SLOT_COUNTERS, STAGES, STAGES_BYTES, STAGING, STAGING_BYTES, StageError, TABLE_RECORDS,
+  TABLE_UNUSED_NEXT, Verdict, WINDOW_BYTES, WORKERS, WORKER_BYTES, WORKER_COUNTERS,
 } from "../../assembly/layout.ts";
 import { addressText } from "../model/address.ts";
 import { kebab } from "../model/names.ts";
-import { PushRefused, type Packet, type Result, type SessionView } from "./dataplane.ts";
+import {
+  PushRefused, type Packet, type Result, type SessionView, type StageRule,
+} from "./dataplane.ts";
 
 /** Where the fields of a session record lie, by family. */
 const SESSION = {
@@ -96,8 +98,31 @@ export class Memory {
       rule: rule & 0xffff,
       direction: this.view.getUint8(slot + SLOT_DIRECTION),
       backend: backend === 0 ? undefined : backend - 1,
+      stages: this.stages(worker, i),
       bytes: verdict === Verdict.Pass ? this.output(worker, i, packet) : undefined,
     };
+  }
+
+  /** Which stages were asked, in their order; none where a session carried the packet. */
+  private stages(worker: number, i: number): StageRule[] {
+    const slot = this.slotOf(worker, i);
+    const stages: StageRule[] = [];
+    if (this.view.getUint8(slot + SLOT_REASON) === Reason.Established) return stages;
+    const at = FRAMES + worker * FRAME_BYTES + FRAME_STAGES + i * STAGES_BYTES;
+    for (let stage = 0; stage < STAGES; stage++) {
+      const rule = this.view.getUint32(at + stage * 4, true);
+      if (rule) stages.push({ stage, policySlot: rule >>> 16, rule: rule & 0xffff });
+    }
+    return stages;
+  }
+
+  /** Hits by rule of a slot, the last for what no rule matched; []: none are counted. */
+  ruleHits(slot: number): bigint[] {
+    const block = this.view.getUint32(SLOT_COUNTERS + slot * 4, true);
+    if (!block) return [];
+    const rules = this.view.getUint32(block, true);
+    return Array.from({ length: rules + 1 }, (_, i) =>
+      this.view.getBigUint64(block + 8 + i * 8, true));
   }
 
   private output(worker: number, i: number, packet: Packet): Uint8Array {

@@ -11,7 +11,7 @@ import {
   type SessionView, type Trap,
 } from "./dataplane.ts";
 import { Memory } from "./memory.ts";
-import { moduleRecord } from "./record.ts";
+import { moduleRecord, streams } from "./record.ts";
 import type { Reason } from "../../assembly/layout.ts";
 
 export interface CoreExports extends Record<string, unknown> {
@@ -22,6 +22,7 @@ export interface CoreExports extends Record<string, unknown> {
   ): number;
   age(worker: number, nowMs: number, budget: number): number;
   recover(worker: number): number;
+  member(packet: number, set: number, side: number): number;
 }
 
 export interface NodeOptions {
@@ -62,8 +63,10 @@ export class NodeDataplane implements Dataplane {
   }
 
   stage(records: Uint8Array): void {
-    const error = this.core.stage(this.memory.writeStaging(records));
-    if (error) throw this.memory.refusal(error, "stage");
+    for (const part of streams(records)) {
+      const error = this.core.stage(this.memory.writeStaging(part));
+      if (error) throw this.memory.refusal(error, "stage");
+    }
   }
 
   push(push: Push): void {
@@ -98,7 +101,9 @@ export class NodeDataplane implements Dataplane {
       const module = wasm instanceof WebAssembly.Module
         ? wasm
         : new WebAssembly.Module(wasm as Uint8Array<ArrayBuffer>);
-      const instance = new WebAssembly.Instance(module, { env: { memory: this.shared } });
+      const instance = new WebAssembly.Instance(module, {
+        env: { memory: this.shared }, margay: { member: this.core.member },
+      });
       return instance.exports["evaluate"] as Function;
     } catch (cause) {
       throw new PushRefused("engine", 0, 0, `policy module for slot ${slot}: ${String(cause)}`);
@@ -151,6 +156,9 @@ export class NodeDataplane implements Dataplane {
 
   counters(): Map<Reason, bigint> {
     return this.memory.counters();
+  }
+  ruleHits(slot: number): bigint[] {
+    return this.memory.ruleHits(slot);
   }
   sessions(): SessionView[] {
     return this.memory.sessions();

@@ -2,6 +2,7 @@
 // the other records hold is compiled (host/compile/records.ts). Formats: assembly/layout.ts.
 import {
   MODULE_CODE, MODULE_KIND, MODULE_SLOT, RECORD_HEADER_BYTES, RecordKind, SlotState,
+  STAGING_BYTES,
 } from "../../assembly/layout.ts";
 
 /** One record: header, body, zeros up to 8 bytes. */
@@ -28,6 +29,22 @@ export function concat(records: Uint8Array[]): Uint8Array {
     at += each.length;
   }
   return out;
+}
+
+/** A stream cut between records into streams that the staging buffer holds. */
+export function* streams(records: Uint8Array): Generator<Uint8Array> {
+  const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
+  let from = 0;
+  let at = 0;
+  while (at + RECORD_HEADER_BYTES <= records.length) {
+    const bytes = RECORD_HEADER_BYTES + Math.ceil(view.getUint32(at + 4, true) / 8) * 8;
+    if (at > from && at + bytes - from > STAGING_BYTES) {
+      yield records.subarray(from, at);
+      from = at;
+    }
+    at += bytes;
+  }
+  yield records.subarray(from);
 }
 
 /** A policy module for the door: its slot, its kind, its bytes. */

@@ -14,7 +14,7 @@ import { PushRefused } from "../../host/dataplane/dataplane.ts";
 import { NodeDataplane } from "../../host/dataplane/node.ts";
 import { moduleRecord } from "../../host/dataplane/record.ts";
 import { stageErrorText } from "../../host/model/names.ts";
-import type { Rule } from "../../host/model/program.ts";
+import type { ProgramRule } from "../../host/model/program.ts";
 import {
   ALLOW_CODE, body, call, custom, END, EVALUATE_TYPE, FUNCTION, handmade, I32, I64,
   leb, name, NOTHING_TYPE, section,
@@ -176,7 +176,7 @@ describe("door-valid", () => {
   });
 
   test("door-valid: what the compiler emits for rules", async () => {
-    const many: Rule[] = [...Array(150).keys()].map((i) => ({
+    const many: ProgramRule[] = [...Array(150).keys()].map((i) => ({
       name: `r${i}`, action: "pass", source: [`10.${i}.0.0/16`, `fd00:${i}::/32`],
       destinationPorts: [i, `${1000 + i}-${2000 + i}`],
     }));

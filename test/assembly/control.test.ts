@@ -4,9 +4,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  BIND_BYTES, CONFIGURE_BYTES, ENDPOINT_BYTES, ENDPOINTS_BYTES, EndpointKind, NO_ENDPOINT,
-  POLICY_SLOTS_MAX, Reason, RecordKind, ROOT, ROOT_ARENA_NEXT, SERVICE_BACKEND, SERVICES_BYTES,
-  SlotState, StageError, STAGING_BYTES, WORKER_EPOCH, WORKER_GENERATION, WORKERS,
+  ARENA, BIND_BYTES, CONFIGURE_BYTES, ENDPOINT_ADDRESS4, ENDPOINT_BYTES, ENDPOINT_HOOKS,
+  ENDPOINTS_BYTES, EndpointKind, Hook, NO_ENDPOINT, POLICY_SLOTS_MAX, Reason, RecordKind, ROOT,
+  ROOT_ARENA_FREE, ROOT_ARENA_NEXT, SERVICE_BACKEND, SERVICES_BYTES, SlotState, StageError,
+  STAGING_BYTES, WORKER_EPOCH, WORKER_GENERATION, WORKERS,
 } from "../../assembly/layout.ts";
 import { bindRecords, Compiler } from "../../host/compile/program.ts";
 import { beginRecord, configureRecord } from "../../host/compile/records.ts";
@@ -40,9 +41,9 @@ const endpoint = (
 ): Uint8Array => record(Endpoint, ENDPOINT_BYTES, (b) => {
   b.setUint32(0, of.index ?? 0, true);
   b.setUint8(6, of.kind ?? EndpointKind.Workload);
-  b.setUint16(8, of.egress ?? 0, true);
-  b.setUint16(10, of.ingress ?? 0, true);
-  if (of.address) putBytes(b, 12, addressBytes(of.address).subarray(12));
+  b.setUint16(ENDPOINT_HOOKS + Hook.Egress * 2, of.egress ?? 0, true);
+  b.setUint16(ENDPOINT_HOOKS + Hook.Ingress * 2, of.ingress ?? 0, true);
+  if (of.address) putBytes(b, ENDPOINT_ADDRESS4, addressBytes(of.address).subarray(12));
 });
 const address = (text: string, of: number): Uint8Array => record(Address, 24, (b) => {
   putBytes(b, 0, addressBytes(text));
@@ -62,8 +63,11 @@ const service = (of: ServiceOf & { vip?: string; backend?: string } = {}): Uint8
     putBytes(b, SERVICE_BACKEND, addressBytes(of.backend ?? "10.0.1.1"));
   });
 };
+/** A fresh table without routes, flags or tunnels. */
+const endpointTable = (count: number, addresses: number): Uint8Array =>
+  words(Endpoints, count, addresses, 0, 0, 0, 0);
 const begun = beginRecord(2);
-const ends = [begun, words(Endpoints, 2, 2)];
+const ends = [begun, endpointTable(2, 2)];
 const servs = [begun, words(Services, 1, 0)];
 const begin = (number: number): Uint8Array => words(Begin, number, 0);
 
@@ -97,7 +101,7 @@ const CASES: [string, StageError, Uint8Array[]][] = [
   ["a length of 4 GiB", E.TruncatedRecord,
     [Uint8Array.of(Bind, 0, 0, 0, 0xff, 0xff, 0xff, 0xff)]],
   ["kind 0", E.UnknownRecord, [ofLength(0 as RecordKind, 8)]],
-  ["kind 11", E.UnknownRecord, [begun, ofLength(11 as RecordKind, 8)]],
+  ["kind 20", E.UnknownRecord, [begun, ofLength(20 as RecordKind, 8)]],
   ["kind 65535", E.UnknownRecord, [ofLength(0xffff as RecordKind, 0)]],
   ["a long Bind", E.BadRecordLength, [ofLength(Bind, BIND_BYTES + 1)]],
   ["a short Begin", E.BadRecordLength, [ofLength(Begin, 4)]],
@@ -113,9 +117,9 @@ const CASES: [string, StageError, Uint8Array[]][] = [
   ["slot 0", E.FieldOutOfRange, [moduleRecord(0, SlotState.User, handmade())]],
   ["slot 4096", E.FieldOutOfRange, [moduleRecord(POLICY_SLOTS_MAX, SlotState.User, handmade())]],
   ["a module of no kind", E.FieldOutOfRange, [moduleRecord(9, SlotState.Trapped, handmade())]],
-  ["no endpoint at all", E.FieldOutOfRange, [begun, words(Endpoints, 0, 0)]],
-  ["more endpoints than the budget", E.FieldOutOfRange, [begun, words(Endpoints, 65, 0)]],
-  ["2^24 + 1 addresses", E.FieldOutOfRange, [begun, words(Endpoints, 1, 2 ** 24 + 1)]],
+  ["no endpoint at all", E.FieldOutOfRange, [begun, endpointTable(0, 0)]],
+  ["more endpoints than the budget", E.FieldOutOfRange, [begun, endpointTable(65, 0)]],
+  ["2^24 + 1 addresses", E.FieldOutOfRange, [begun, endpointTable(1, 2 ** 24 + 1)]],
   ["an endpoint of index 2 of 2", E.FieldOutOfRange, [...ends, endpoint({ index: 2 })]],
   ["an endpoint of no kind", E.FieldOutOfRange, [...ends, endpoint({ kind: 0 })]],
   ["an endpoint twice", E.FieldOutOfRange, [...ends, endpoint(), endpoint()]],
@@ -125,7 +129,7 @@ const CASES: [string, StageError, Uint8Array[]][] = [
   ["slots that are no prime", E.FieldOutOfRange, [...servs, service({ slots: 2001 })]],
   ["more slots than may be", E.FieldOutOfRange, [...servs, service({ slots: 655_379 })]],
   ["fewer slots than backends", E.FieldOutOfRange, [...servs, service({ slots: 3, count: 4 })]],
-  ["Endpoints without Begin", E.NothingStaged, [words(Endpoints, 1, 0)]],
+  ["Endpoints without Begin", E.NothingStaged, [endpointTable(1, 0)]],
   ["a Service after Abandon", E.NothingStaged, [...servs, ofLength(Abandon, 0), service()]],
   ["Begin twice", E.StagingInProgress, [begun, begun]],
   ["Endpoints twice", E.StagingInProgress, [...ends, ends[1]!]],
@@ -137,9 +141,9 @@ const CASES: [string, StageError, Uint8Array[]][] = [
   ["an Address without a table", E.TableNotStarted, [begun, address("10.0.0.1", 0)]],
   ["a Service without a table", E.TableNotStarted, [begun, service()]],
   ["an address too many", E.TableFull,
-    [begun, words(Endpoints, 2, 1), endpoint({ address: "10.1.0.1" }), address("10.1.0.2", 0)]],
+    [begun, endpointTable(2, 1), endpoint({ address: "10.1.0.1" }), address("10.1.0.2", 0)]],
   ["a service too many", E.TableFull, [...servs, service(), service({ vip: "10.96.0.81" })]],
-  ["tables larger than the memory", E.ArenaFull, [begun, words(Endpoints, 1, 2 ** 22)]],
+  ["tables larger than the memory", E.ArenaFull, [begun, endpointTable(1, 2 ** 22)]],
   ["an address of two endpoints", E.DuplicateAddress,
     [...ends, endpoint({ address: "10.1.0.1" }), endpoint({ index: 1, address: "10.1.0.1" })]],
   ["a service twice", E.DuplicateService, [begun, words(Services, 2, 0), service(), service()]],
@@ -197,7 +201,7 @@ describe("stage-refusals: before there is a program", () => {
     expect(dataplane.core.publish(1)).toBe(StageError.TableNotStarted);
     expect(dataplane.core.publish(1)).toBe(StageError.NothingStaged);
     dataplane.stage(begin(1));
-    dataplane.stage(words(Endpoints, 1, 0));
+    dataplane.stage(endpointTable(1, 0));
     expect(dataplane.core.publish(1)).toBe(StageError.None);
   });
   test("a length beyond the staging buffer", () => {
@@ -226,7 +230,7 @@ test("a table that is larger than the memory is refused, and tramples on nothing
   // 2^23 + 1 addresses need a gigabyte. The memory has less, but more than a quarter of it.
   const { dataplane } = await running(BUDGETS, 6144);
   const entry = endpoint({ address: "10.1.0.1" });
-  const stream = concat([begun, words(Endpoints, 1, 2 ** 23 + 1), entry]);
+  const stream = concat([begun, endpointTable(1, 2 ** 23 + 1), entry]);
   expect(refusal(() => dataplane.stage(stream))).toBe(stageErrorText(StageError.ArenaFull));
 });
 
@@ -271,6 +275,23 @@ test("arena-flat: two thousand pushes, some refused, leave the arena as it was",
   expect(dataplane.process(0, [syn], clock)[0]!.reason).toBe(Reason.Allowed);
 });
 
+test("memory-too-small: a Configure that was refused leaves nothing in the tables", () => {
+  const dataplane = new NodeDataplane(core, { workers: 1, memoryPages: 128 });
+  const small = { ...BUDGETS, workers: 1, sessions4Max: 1, sessions6Max: 1 };
+  const members = { members4Max: 65_536, members6Max: 131_072, classesMax: 1 << 10 };
+  expect(refusal(() => dataplane.stage(configureRecord({ ...small, ...members }))))
+    .toBe("memory-too-small");
+  const { memory } = dataplane;
+  const dirty = memory.bytes.subarray(ARENA).findIndex((byte) => byte !== 0);
+  expect(dirty).toBe(-1);
+  dataplane.stage(configureRecord({ ...small, sessions4Max: 4096, members4Max: 64 }));
+  const free = memory.view.getUint32(ROOT + ROOT_ARENA_NEXT, true);
+  for (let sizeClass = 0; sizeClass < 128; sizeClass++) { // nothing on a free list
+    expect(memory.view.getUint32(ROOT + ROOT_ARENA_FREE + sizeClass * 4, true)).toBe(0);
+  }
+  expect(free).toBeGreaterThan(ARENA);
+});
+
 // ---- Noise ------------------------------------------------------------------------------------
 
 const edges = fc.constantFrom(0xffffffff, 0x80000000, 1999, 4096, 1 << 24);
@@ -278,9 +299,9 @@ const number = fc.oneof(fc.nat(8), edges, fc.nat());
 const valid = [...CASES.flatMap(([, , records]) => records), begin(2), begin(3), endpoint()];
 const someRecord = fc.oneof(
   fc.constantFrom(...valid),
-  fc.tuple(fc.nat(12), fc.array(number, { maxLength: 20 }))
+  fc.tuple(fc.nat(20), fc.array(number, { maxLength: 20 }))
     .map(([kind, list]) => words(kind, ...list)),
-  fc.tuple(fc.nat(12), number, fc.uint8Array({ maxLength: 60 })).map(([kind, length, noise]) =>
+  fc.tuple(fc.nat(20), number, fc.uint8Array({ maxLength: 60 })).map(([kind, length, noise]) =>
     concat([new Uint8Array(Uint32Array.of(kind, length).buffer), noise])),
 );
 
@@ -299,6 +320,6 @@ test("noise as stage records never traps, and the door opens again", async () =>
   }), { seed, numRuns });
   dataplane.stage(ofLength(Abandon, 0));
   const published = dataplane.memory.view.getUint32(ROOT + 40, true);
-  const records = concat([begin(published + 1), words(Endpoints, 1, 0)]);
+  const records = concat([begin(published + 1), endpointTable(1, 0)]);
   dataplane.push({ generation: published + 1, modules: [], records });
 });

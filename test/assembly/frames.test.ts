@@ -210,6 +210,24 @@ describe.each([4, 6] as const)("IPv%i", (family) => {
     }
   });
 
+  test("frame-cut: a SYN behind options or an extension header opens as any SYN", async () => {
+    const direct: Spec = { from: net.client, to: `${net.backend}1`, port: 8080 };
+    const longer = family === 4
+      ? { options: Uint8Array.of(1, 1, 1, 1) }
+      : { extensions: [{ number: 60, body: new Uint8Array(7) }] };
+    const { results } = await compare([
+      ["S", "A"].map((flags) => at(CLIENT, { ...direct, flags })),
+      [
+        at(CLIENT, { ...direct, flags: "R" }), at(CLIENT, { ...direct, ...longer, flags: "S" }),
+        at(CLIENT, { ...direct, flags: "A" }),
+      ],
+    ]);
+    expect(results.map((each) => each.reason)).toEqual([
+      Reason.Allowed, Reason.Established, Reason.Established, Reason.Allowed, Reason.Established,
+    ]);
+    expect(results[4]!.rule).not.toBe(results[1]!.rule); // what trails has the new session's rule
+  });
+
   test("frame-cut: a session's packet from another interface is dropped, by no rule", async () => {
     const { results } = await compare([
       [at(CLIENT, { ...web, protocol: "udp", port: 53 }),

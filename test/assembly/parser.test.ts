@@ -5,7 +5,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  Reason, SLOT_REASON, SLOT_VERDICT, SLOT_WINDOW_LENGTH, SlotFlag, Verdict,
+  FRAMES, FRAME_WINDOWS, Reason, SLOT_REASON, SLOT_VERDICT, SLOT_WINDOW_LENGTH, SlotFlag, Verdict,
 } from "../../assembly/layout.ts";
 import { addressText } from "../../host/model/address.ts";
 import type { Packet } from "../../host/dataplane/dataplane.ts";
@@ -37,6 +37,9 @@ function fixed(bytes: Uint8Array): Uint8Array {
   new DataView(bytes.buffer, bytes.byteOffset).setUint16(10, sum);
   return bytes;
 }
+/** An IPv6 extension header of 8 bytes, padding in it (RFC 8200, 4.2: PadN). */
+const extension = (number: number) => ({ number, body: Uint8Array.of(0, 1, 4, 0, 0, 0, 0) });
+
 /** A packet with some bytes changed, its IPv4 checksum right again. */
 function changed(spec: Spec, bytes: Record<number, number>): Uint8Array {
   const out = packet(spec);
@@ -58,13 +61,10 @@ const BOTH: [string, Reason, (spec: Spec, l4: number) => Uint8Array][] = [
   ["FIN RST", Reason.BadTcpFlags, (spec, l4) => changed(spec, { [l4 + 13]: 5 })],
   ["no flag", Reason.BadTcpFlags, (spec, l4) => changed(spec, { [l4 + 13]: 0xe8 })],
   ["TTL 0", Reason.TimeExpired, (spec) => packet({ ...spec, ttl: 0 })],
-  ["SCTP", Reason.UnsupportedProtocol, (spec) => packet({ ...spec, protocol: 132 })],
-  ["the other family's ICMP", Reason.UnsupportedProtocol, (spec, l4) =>
-    packet({ ...spec, protocol: l4 === 20 ? 58 : 1 })],
-  ["unreachable", Reason.UnsupportedIcmp, (spec, l4) =>
-    packet({ ...spec, protocol: "icmp", icmpType: l4 === 20 ? 3 : 1 })],
-  ["echo with a code", Reason.UnsupportedIcmp, (spec, l4) =>
-    changed({ ...spec, protocol: "icmp" }, { [l4 + 1]: 1 })],
+  ["a later fragment", Reason.LaterFragment, (spec) =>
+    packet({ ...spec, fragment: { offset: 3, more: false } })],
+  ["a fragment that overlays the header", Reason.TinyFragment, (spec) =>
+    packet({ ...spec, fragment: { offset: 1, more: true } })],
   ["UDP length 7", Reason.BadTotalLength, (spec, l4) =>
     changed({ ...spec, protocol: "udp" }, { [l4 + 4]: 0, [l4 + 5]: 7 })],
   ["UDP length beyond", Reason.BadTotalLength, (spec, l4) =>
@@ -82,16 +82,24 @@ const FOUR: typeof BOTH = [
     bytes[10]! ^= 1;
     return bytes;
   }],
-  ["options", Reason.IpOptions, (spec) => changed(spec, { 0: 0x46 })],
-  ["more fragments", Reason.Fragment, (spec) => changed(spec, { 6: 0x20 })],
-  ["a later fragment", Reason.Fragment, (spec) => changed(spec, { 6: 0, 7: 1 })],
+  ["options beyond the window", Reason.BadTotalLength, (spec) =>
+    changed(spec, { 0: 0x4f, 2: 0, 3: 40 })],
+  ["a first fragment without its TCP header", Reason.TinyFragment, (spec) =>
+    changed(spec, { 2: 0, 3: 36, 6: 0x20 })],
+  ["no room for SCTP", Reason.Truncated, (spec) =>
+    changed({ ...spec, protocol: "sctp" }, { 2: 0, 3: 31 })],
 ];
 const SIX: typeof BOTH = [
   ["no room for TCP", Reason.Truncated, (spec) => changed(spec, { 4: 0, 5: 19 })],
   ["no payload", Reason.Truncated, (spec) => changed(spec, { 4: 0, 5: 0 })],
-  ["fragment", Reason.Fragment, (spec) => changed(spec, { 6: 44 })],
-  ...[0, 43, 51, 60, 135].map((next): typeof BOTH[number] =>
-    [`extension ${next}`, Reason.ExtensionHeader, (spec) => changed(spec, { 6: next })]),
+  ["a second hop-by-hop header", Reason.ExtensionHeader, (spec) =>
+    packet({ ...spec, extensions: [extension(60), extension(0)] })],
+  ["nine extension headers", Reason.ExtensionHeader, (spec) =>
+    packet({ ...spec, extensions: Array.from({ length: 9 }, () => extension(60)) })],
+  ["a routing header of type 0", Reason.RoutingHeader, (spec) =>
+    packet({ ...spec, extensions: [{ number: 43, body: new Uint8Array(7) }] })],
+  ["an extension header that is cut", Reason.Truncated, (spec) =>
+    changed(spec, { 4: 0, 5: 6, 6: 60 })],
 ];
 
 describe.each(families)("IPv$family", ({ family, client, vip, backend, l4 }) => {
@@ -108,9 +116,44 @@ describe.each(families)("IPv$family", ({ family, client, vip, backend, l4 }) => 
     expect(dataplane.sessions()).toEqual([]);
   });
 
+  test("parser-judges: what bears options, extension headers, other protocols", async () => {
+    const dataplane = await node();
+    const reasonOf = (more: Partial<Spec>) => dataplane.process(
+      0, [{ interface: CLIENT, bytes: packet({ ...good, to: backend, port: 8080, ...more }) }],
+      clock,
+    )[0]!.reason;
+    const longer = family === 4
+      ? [{ options: Uint8Array.of(7, 7, 4, 0, 0, 0, 0, 0) }, { options: new Uint8Array(40) }]
+      : [[0], [60, 43, 60], [51], [0, 60, 60, 60, 60, 60, 60]].map((numbers) => ({
+        extensions: numbers.map((n) => n === 43
+          ? { number: 43, body: Uint8Array.of(0, 4, 0, 0, 0, 0, 0) }
+          : n === 51 ? { number: 51, body: Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) }
+          : extension(n)),
+      }));
+    longer.forEach((more, i) => {
+      expect(reasonOf({ ...more, sourcePort: 50_000 + i }), JSON.stringify(more))
+        .toBe(Reason.Allowed);
+      expect(reasonOf({ ...more, sourcePort: 50_000 + i, port: 1 })).toBe(Reason.PolicyDenied);
+    });
+    expect(reasonOf({ fragment: { offset: 0, more: true }, sourcePort: 51_000 }))
+      .toBe(Reason.Allowed);
+    for (const protocol of ["sctp", 47, 136, 4, 41] as const) {
+      expect(reasonOf({ protocol }), String(protocol)).toBe(
+        protocol === 4 ? Reason.EncapFromWorkload : Reason.PolicyDenied,
+      );
+    }
+    for (const icmpType of family === 4 ? [3, 11, 13, 0] : [1, 3, 4, 129]) {
+      expect(reasonOf({ protocol: "icmp", icmpType }), `ICMP ${icmpType}`).toBe(Reason.Allowed);
+    }
+    const held = dataplane.sessions().length;
+    expect(reasonOf({ protocol: "icmp", icmpCode: 1 })).toBe(Reason.Allowed);
+    expect(dataplane.sessions().length).toBe(held); // no echo: no session
+  });
+
   test("parser-drops-by-name: L4 headers that the adapter did not copy", async () => {
     const dataplane = await node();
-    for (const [protocol, header] of [["tcp", 20], ["udp", 8], ["icmp", 8]] as const) {
+    const headers = [["tcp", 20], ["udp", 8], ["icmp", 8], ["sctp", 12]] as const;
+    for (const [protocol, header] of headers) {
       const bytes = packet({ ...good, protocol });
       const slot = dataplane.memory.slotOf(0, 0);
       dataplane.memory.writePacket(0, 0, { interface: CLIENT, bytes });
@@ -235,6 +278,22 @@ const OWN = new Map([
 function sourceOf(bytes: Uint8Array): string {
   return addressText(bytes[0]! >> 4 === 4 ? bytes.slice(12, 16) : bytes.slice(8, 24));
 }
+
+test("frame-scratch: what lies behind a short window decides nothing", async () => {
+  const dataplane = await node();
+  const fragment = packet({
+    from: "10.0.0.1", to: "10.0.1.1", port: 8080, options: new Uint8Array(40), payload: 20,
+    fragment: { offset: 0, more: true },
+  });
+  const { memory } = dataplane;
+  for (const stale of [0, 0x50, 0xf0]) { // a TCP data offset, where it is read
+    memory.writePacket(0, 0, { interface: CLIENT, bytes: fragment });
+    memory.view.setUint16(FRAMES + SLOT_WINDOW_LENGTH, 64, true);
+    memory.bytes.fill(stale, FRAMES + FRAME_WINDOWS + 64, FRAMES + FRAME_WINDOWS + 128);
+    dataplane.run(0, 1, clock);
+    expect(Reason[memory.bytes[FRAMES + SLOT_REASON]!]).toBe("HeadersTooLong");
+  }
+});
 
 test("counters-add-up: mutated packets get a verdict each, none malformed passes", async () => {
   console.log(`FUZZ_SEED=${seed}`);

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { Reason, Verdict } from "../../assembly/layout.ts";
 import type { Dataplane, Result } from "../../host/dataplane/dataplane.ts";
-import type { Program, Rule } from "../../host/model/program.ts";
+import type { Program, ProgramRule } from "../../host/model/program.ts";
 import { configureRecord } from "../../host/compile/records.ts";
 import { NodeDataplane } from "../../host/dataplane/node.ts";
 import { packet, type Spec } from "../packets.ts";
@@ -68,7 +68,7 @@ test("unknown-interface: a packet from an interface without endpoint is dropped"
 });
 
 test("policy-slot: the policy in the slot decides, and says by which rule", async () => {
-  const deny: Rule = { name: "odd", action: "deny", sourcePorts: ["40001-40003"] };
+  const deny: ProgramRule = { name: "odd", action: "deny", sourcePorts: ["40001-40003"] };
   const { dataplane } = await started(shop([deny, ...ALLOW]));
   const results = send(dataplane, CLIENT, [40000, 40001, 40003, 40004].map((sourcePort) => ({
     ...web, sourcePort,
