@@ -1,98 +1,226 @@
 // A program, in plain objects, to a push: modules for what changed, and the records of a
 // generation. Policies are known by their content: equal ones share a slot, and an unchanged one is
-// not sent again.
+// not sent again; nor are members of sets.
 //
+//   Program ─ policies ─► plan.ts ─► modules, classifier blocks ─┐
+//           ├ chains ─► steps over their slots                   ├─► Push { modules, records }
+//           ├ sets ─► sets.ts ─► classes, members                │
+//           └ endpoints, routes, services ─► records.ts ─────────┘
+//
+// A policy object is taken as it stands when it is first seen: a changed one is another object.
 // Limits: 4,095 different policies at a time, counting those of the four generations before.
 import { createHash } from "node:crypto";
-import { GENERATIONS, POLICY_SLOTS_MAX } from "../../assembly/layout.ts";
+import { CHAIN_STEPS_MAX } from "../../assembly/layout.ts";
 import type { PolicyModule, Push } from "../dataplane/dataplane.ts";
-import type { Policy, Program, UserPolicy } from "../model/program.ts";
-import { compilePolicy } from "./policy.ts";
-import { beginRecord, bindRecord, endpointRecords, serviceRecords } from "./records.ts";
 import { concat } from "../dataplane/record.ts";
+import type {
+  Budgets, Chain, Policy, Program, ProgramRule, UserPolicy,
+} from "../model/program.ts";
+import { contentOf, Plan, type Emitter, type Kind, type Part } from "./plan.ts";
+import { loadEmitter } from "./policy.ts";
+import { beginRecord, bindRecord, endpointRecords, serviceRecords } from "./records.ts";
+import { Sets } from "./sets.ts";
+import {
+  chainRecord, classifierRecords, countersRecord, slotSetsRecord, type ChainStep,
+} from "./slotrecord.ts";
+import { Slots } from "./slots.ts";
 
-interface Held {
+/** A step with where its pass goes on: an index, or out of the policy. */
+interface Step {
   slot: number;
-  /** Generations that name it: the first, whose push brings the module, and the last. */
-  first: number;
-  last: number;
+  onPass: number | undefined;
+}
+
+/** What a push brings for slots. */
+interface Brought {
+  modules: PolicyModule[];
+  records: Uint8Array[];
 }
 
 export class Compiler {
-  private readonly held = new Map<string, Held>();
-  private readonly spare: number[] = [];
-  private nextSlot = 1;
-  private names = new Map<number, Policy | UserPolicy>();
+  private readonly slots = new Slots();
+  private readonly sets: Sets;
+  private plans = new Map<string, Plan>();
+  private readonly hashes = new WeakMap<Uint8Array, string>();
+  private emitter: Emitter | undefined;
+  private compiled = 0;
+
+  /**
+   * The budgets that the dataplane was configured with; the defaults where absent. `form` makes
+   * all policies code, or blocks: to compare the two.
+   */
+  constructor(budgets: Partial<Budgets> = {}, private readonly form?: Kind) {
+    this.sets = new Sets(budgets);
+  }
 
   /**
    * Compiles a program for a generation. Asked for the same generation again, it takes the push
-   * before as refused or never made, and brings its modules again.
+   * before as refused or never made, and brings what that brought again.
    */
   async compile(program: Program, generation: number): Promise<Push> {
-    this.forget(generation);
-    const slots = new Map<string, number>();
-    const modules: PolicyModule[] = [];
-    for (const policy of program.policies) {
-      if (slots.has(policy.name)) throw new Error(`two policies are named "${policy.name}"`);
-      slots.set(policy.name, await this.slotFor(policy, generation, modules));
-    }
-    this.names = new Map(
-      program.policies.map((policy) => [slots.get(policy.name)!, policy] as const),
-    );
+    if (program.policies.some((policy) => "rules" in policy)) this.emitter ??= await loadEmitter();
+    this.slots.begin(generation);
+    this.sets.begin(program.sets ?? [], generation, generation <= this.compiled);
+    this.compiled = generation;
+    const brought: Brought = { modules: [], records: [] };
+    const slots = this.policies(program, generation, brought);
+    const endpoints = endpointRecords(program.endpoints, slots, {
+      routes: program.routes, settings: program.settings, set: (id) => this.sets.addresses(id),
+    });
     const records = concat([
-      beginRecord(generation),
-      ...endpointRecords(program.endpoints, slots),
+      beginRecord(generation), ...this.sets.finish(), ...brought.records, ...endpoints,
       ...serviceRecords(program.services),
     ]);
-    return { generation, modules, records };
+    return { generation, modules: brought.modules, records };
   }
 
-  /** Drops what was first compiled for a generation that did not come about. */
-  private forget(generation: number): void {
-    for (const [key, held] of this.held) {
-      if (held.first < generation) continue;
-      this.held.delete(key);
-      this.spare.push(held.slot);
-    }
+  /**
+   * Members of a set that came and went since the program: records to stage at once, not waiting
+   * for a push. The set's own members object is taken to have changed likewise. Only while the
+   * push before is in force: a refused one is to be compiled again first.
+   */
+  applyDelta(set: string, added: Iterable<string>, removed: Iterable<string>): Uint8Array {
+    return concat(this.sets.applyDelta(set, added, removed));
   }
 
-  /** Name of a rule by what a verdict bears; undefined where no policy decided. */
+  /** A rule by what a verdict bears; undefined where none matched. */
+  ruleAt(slot: number, rule: number): ProgramRule | undefined {
+    return this.slots.at(slot)?.rules?.[rule];
+  }
+
+  /**
+   * Name of a rule by what a verdict bears; undefined where no policy decided. An author's rule
+   * (one with an origin) bears its whole name itself, another stands behind its policy's.
+   */
   ruleName(slot: number, rule: number): string | undefined {
-    const policy = this.names.get(slot);
-    if (!policy) return undefined;
-    const named = "rules" in policy ? policy.rules[rule]?.name : undefined;
-    return named === undefined ? policy.name : `${policy.name}/${named}`;
+    const held = this.slots.at(slot);
+    if (!held) return undefined;
+    const found = held.rules?.[rule];
+    if (found === undefined) return held.name;
+    return found.origin ? found.name : `${held.name}/${found.name}`;
   }
 
-  private async slotFor(
-    policy: Policy | UserPolicy, generation: number, modules: PolicyModule[],
-  ): Promise<number> {
-    const isUser = "wasm" in policy;
-    const wasm = isUser ? policy.wasm : await compilePolicy(policy);
-    const key = `${isUser}:${createHash("sha256").update(wasm).digest("hex")}`;
-    const known = this.held.get(key);
-    if (known) {
-      known.last = generation;
-      return known.slot;
+  // ---- Policies to slots ------------------------------------------------------------------------
+
+  private policies(program: Program, generation: number, brought: Brought): Map<string, number> {
+    const steps = new Map<string, Step[]>();
+    const chains: Chain[] = [];
+    const plans = new Map<string, Plan>();
+    const names = new Set<string>();
+    for (const policy of program.policies) {
+      if (names.has(policy.name)) throw new Error(`two policies are named "${policy.name}"`);
+      names.add(policy.name);
+      if ("steps" in policy) chains.push(policy);
+      else if ("wasm" in policy) steps.set(policy.name, this.user(policy, generation, brought));
+      else steps.set(policy.name, this.planned(policy, plans, generation, brought));
     }
-    const slot = this.freeSlot(generation);
-    this.held.set(key, { slot, first: generation, last: generation });
-    modules.push({ slot, kind: isUser ? "user" : "generated", wasm });
+    this.plans = plans;
+    const slots = new Map<string, number>();
+    for (const [name, own] of steps) slots.set(name, this.slotOf(name, own, generation, brought));
+    for (const chain of chains) {
+      slots.set(chain.name, this.slotOf(chain.name, flat(chain, steps), generation, brought));
+    }
+    return slots;
+  }
+
+  private planned(
+    policy: Policy, plans: Map<string, Plan>, generation: number, brought: Brought,
+  ): Step[] {
+    const content = contentOf(policy);
+    let plan = this.plans.get(content);
+    if (!plan) {
+      plan = new Plan(policy, this.emitter!, this.sets, this.form);
+    } else {
+      plan.relabel(policy);
+      plan.refresh(this.emitter!, this.sets);
+    }
+    plans.set(content, plan);
+    return plan.parts.map((part): Step => ({
+      slot: this.slotOfPart(part, generation, brought), onPass: part.target,
+    }));
+  }
+
+  private slotOfPart({ kind, policy, made }: Part, generation: number, brought: Brought): number {
+    const { key, bytes } = made!;
+    const held = this.slots.find(key, generation);
+    if (held) {
+      held.rules = policy.rules;
+      return held.slot;
+    }
+    const { slot } = this.slots.take(key, generation, policy.name, policy.rules);
+    if (kind === "code") brought.modules.push({ slot, kind: "generated", wasm: bytes });
+    else brought.records.push(...classifierRecords(slot, bytes));
+    brought.records.push(countersRecord(slot, policy.rules.length));
     return slot;
   }
 
-  /** A slot that no generation names which the core may still hold. */
-  private freeSlot(generation: number): number {
-    const spare = this.spare.pop();
-    if (spare !== undefined) return spare;
-    if (this.nextSlot < POLICY_SLOTS_MAX) return this.nextSlot++;
-    for (const [key, held] of this.held) {
-      if (held.last + GENERATIONS >= generation) continue;
-      this.held.delete(key);
-      return held.slot;
+  private user(policy: UserPolicy, generation: number, brought: Brought): Step[] {
+    const numbers = (policy.sets ?? []).map((id) => {
+      try {
+        return this.sets.any(id);
+      } catch (cause) {
+        throw new Error(`policy ${policy.name}: ${(cause as Error).message}`);
+      }
+    });
+    const key = JSON.stringify(["user", policy.name, this.hashOf(policy.wasm), numbers]);
+    const rules = policy.rule && [policy.rule];
+    const held = this.slots.find(key, generation);
+    if (held) {
+      if (rules) held.rules = rules;
+      return [{ slot: held.slot, onPass: undefined }];
     }
-    throw new Error(`more than ${POLICY_SLOTS_MAX - 1} different policies at once`);
+    const { slot } = this.slots.take(key, generation, policy.name, rules);
+    brought.modules.push({ slot, kind: "user", wasm: policy.wasm });
+    brought.records.push(countersRecord(slot, 0));
+    if (numbers.length) brought.records.push(slotSetsRecord(slot, numbers));
+    return [{ slot, onPass: undefined }];
   }
+  private hashOf(wasm: Uint8Array): string {
+    let hash = this.hashes.get(wasm);
+    if (!hash) {
+      hash = createHash("sha256").update(wasm).digest("base64");
+      this.hashes.set(wasm, hash);
+    }
+    return hash;
+  }
+
+  /** A step alone is its slot; several are a chain. */
+  private slotOf(name: string, steps: Step[], generation: number, brought: Brought): number {
+    if (steps.length === 1) return steps[0]!.slot;
+    const chain = steps.map(({ slot, onPass }): ChainStep =>
+      ({ slot, onPass: onPass ?? steps.length }));
+    if (chain.length > CHAIN_STEPS_MAX) {
+      const most = `a chain has at most ${CHAIN_STEPS_MAX}`;
+      throw new Error(`policy ${name}: ${chain.length} parts; ${most}`);
+    }
+    const key = JSON.stringify(["chain", chain]);
+    const held = this.slots.find(key, generation);
+    if (held) return held.slot;
+    const { slot } = this.slots.take(key, generation, name);
+    brought.records.push(chainRecord(slot, chain));
+    return slot;
+  }
+}
+
+/** A chain's steps with those of its policies' in their places. */
+function flat(chain: Chain, steps: ReadonlyMap<string, Step[]>): Step[] {
+  const own = chain.steps.map(({ policy }) => {
+    const found = steps.get(policy);
+    if (!found) throw new Error(`chain ${chain.name}: no policy is named "${policy}"`);
+    return found;
+  });
+  const begins = [0];
+  own.forEach((each, i) => begins.push(begins[i]! + each.length));
+  return own.flatMap((each, i) => {
+    const { onPass } = chain.steps[i]!;
+    if (!(onPass > i && onPass <= chain.steps.length)) {
+      throw new Error(`chain ${chain.name}: step ${i}: onPass ${onPass} is no later step`);
+    }
+    return each.map((step): Step => ({
+      slot: step.slot,
+      onPass: step.onPass === undefined ? begins[onPass] : begins[i]! + step.onPass,
+    }));
+  });
 }
 
 /** Bind records for every endpoint's interfaces. */

@@ -3,18 +3,23 @@
 import {
   BACKEND_ADDRESS, BACKEND_BYTES, BACKEND_ID, BACKEND_PORT, BACKEND_WEIGHT, BEGIN_BYTES,
   BEGIN_GENERATION, BIND_BYTES, BIND_ENDPOINT, BIND_INTERFACE, CONFIGURE_BYTES,
-  CONFIGURE_ENDPOINTS_MAX, CONFIGURE_MAGLEV_SEED, CONFIGURE_SEED0, CONFIGURE_SEED1,
-  CONFIGURE_SERVICES_MAX, CONFIGURE_SESSIONS4_MAX, CONFIGURE_SESSIONS6_MAX, CONFIGURE_TIMEOUTS,
-  CONFIGURE_WORKERS, ADDRESS_ADDRESS, ADDRESS_BYTES, ADDRESS_ENDPOINT, ENDPOINTS_ADDRESSES,
-  ENDPOINTS_BYTES, ENDPOINTS_CAPACITY, ENDPOINT_ADDRESS4, ENDPOINT_ADDRESS6, ENDPOINT_BYTES,
-  ENDPOINT_EGRESS_SLOT, ENDPOINT_INCARNATION, ENDPOINT_INDEX, ENDPOINT_INGRESS_SLOT, ENDPOINT_KIND,
-  EndpointKind, NO_ENDPOINT, RecordKind,
+  CONFIGURE_CLASSES_MAX, CONFIGURE_ENDPOINTS_MAX, CONFIGURE_MAGLEV_SEED, CONFIGURE_MEMBERS4_MAX,
+  CONFIGURE_MEMBERS6_MAX, CONFIGURE_SEED0, CONFIGURE_SEED1, CONFIGURE_SERVICES_MAX,
+  CONFIGURE_SESSIONS4_MAX, CONFIGURE_SESSIONS6_MAX, CONFIGURE_SETS_MAX, CONFIGURE_TIMEOUTS,
+  CONFIGURE_WORKERS, ENDPOINTS_ADDRESSES, ENDPOINTS_BYTES, ENDPOINTS_CAPACITY, ENDPOINTS_FLAGS,
+  ENDPOINTS_IPIP_HOSTS, ENDPOINTS_ROUTES, ENDPOINTS_VXLAN_HOSTS, ENDPOINTS_VXLAN_PORT,
+  GenerationFlag, NO_ENDPOINT, ROUTE_BYTES, ROUTE_ENDPOINT, ROUTE_LENGTH, ROUTE_NETWORK, RecordKind,
   SERVICES_BYTES, SERVICES_CAPACITY, SERVICE_ADDRESS, SERVICE_BACKEND, SERVICE_BACKENDS,
   SERVICE_PORT, SERVICE_PROTOCOL, SERVICE_SLOTS,
 } from "../../assembly/layout.ts";
 import { putBytes, record } from "../dataplane/record.ts";
-import { addressBytes, isMapped } from "../model/address.ts";
-import { protocolNumber, type Budgets, type Endpoint, type Service } from "../model/program.ts";
+import { addressBytes } from "../model/address.ts";
+import {
+  protocolNumber, type Budgets, type Endpoint, type Program, type Route, type Service,
+  type Settings,
+} from "../model/program.ts";
+import { endpointStream, putAddress, type SetNumber, type Slots } from "./endpointrecord.ts";
+import { parseMember } from "./member.ts";
 
 /** The first record of all. Sessions, endpoints, services: budgets for the dataplane's life. */
 export function configureRecord(budgets: Budgets): Uint8Array {
@@ -27,6 +32,14 @@ export function configureRecord(budgets: Budgets): Uint8Array {
     body.setBigUint64(CONFIGURE_SEED0, budgets.seed0 ?? 0n, true);
     body.setBigUint64(CONFIGURE_SEED1, budgets.seed1 ?? 0n, true);
     body.setBigUint64(CONFIGURE_MAGLEV_SEED, budgets.maglevSeed ?? 0n, true);
+    body.setUint32(CONFIGURE_SETS_MAX, budgets.setsMax ?? 0, true);
+    body.setUint32(CONFIGURE_CLASSES_MAX, budgets.classesMax ?? 0, true);
+    body.setUint32(CONFIGURE_MEMBERS4_MAX, budgets.members4Max ?? 0, true);
+    body.setUint32(CONFIGURE_MEMBERS6_MAX, budgets.members6Max ?? 0, true);
+    body.setUint32(CONFIGURE_SETS_MAX, budgets.setsMax ?? 0, true);
+    body.setUint32(CONFIGURE_CLASSES_MAX, budgets.classesMax ?? 0, true);
+    body.setUint32(CONFIGURE_MEMBERS4_MAX, budgets.members4Max ?? 0, true);
+    body.setUint32(CONFIGURE_MEMBERS6_MAX, budgets.members6Max ?? 0, true);
     budgets.timeoutsMs?.forEach((ms, i) => body.setUint32(CONFIGURE_TIMEOUTS + i * 4, ms, true));
   });
 }
@@ -45,51 +58,61 @@ export function beginRecord(generation: number): Uint8Array {
   });
 }
 
+/** What goes with the endpoint table. */
+export interface Around extends Pick<Program, "routes" | "settings"> {
+  set?: SetNumber;
+}
+
 /** A fresh endpoint table; the index is the position. `slots` names policies' slots. */
 export function endpointRecords(
-  endpoints: Endpoint[], slots: ReadonlyMap<string, number>,
+  endpoints: Endpoint[], slots: Slots, { routes = [], settings = {}, set = noSet }: Around = {},
 ): Uint8Array[] {
   const addresses = endpoints.reduce((sum, each) => sum + each.addresses.length, 0);
+  const hostsOf = (id: string | undefined): number => (id === undefined ? 0 : set(id) + 1);
   const table = record(RecordKind.Endpoints, ENDPOINTS_BYTES, (body) => {
     body.setUint32(ENDPOINTS_CAPACITY, Math.max(endpoints.length, 1), true);
     body.setUint32(ENDPOINTS_ADDRESSES, addresses, true);
+    body.setUint32(ENDPOINTS_ROUTES, routes.length, true);
+    body.setUint32(ENDPOINTS_FLAGS, flagsOf(settings), true);
+    body.setUint16(ENDPOINTS_VXLAN_PORT, settings.vxlanPort ?? VXLAN_PORT, true);
+    body.setUint16(ENDPOINTS_VXLAN_HOSTS, hostsOf(settings.vxlanHosts), true);
+    body.setUint16(ENDPOINTS_IPIP_HOSTS, hostsOf(settings.ipipHosts), true);
   });
-  return [table, ...endpoints.flatMap((endpoint, i) => endpointRecord(endpoint, i, slots))];
+  return [
+    table,
+    endpointStream(endpoints, slots, set),
+    ...routeRecords(routes, endpoints),
+  ];
 }
 
-function endpointRecord(
-  endpoint: Endpoint, index: number, slots: ReadonlyMap<string, number>,
-): Uint8Array[] {
-  const slotOf = (policy: string | undefined, side: string): number => {
-    if (policy === undefined) return 0;
-    const slot = slots.get(policy);
-    if (slot === undefined) {
-      throw new Error(`endpoint ${endpoint.name}: ${side}: no policy is named "${policy}"`);
-    }
-    return slot;
+const VXLAN_PORT = 4789;
+const noSet: SetNumber = (id) => {
+  throw new Error(`no set has the id "${id}"`);
+};
+
+function flagsOf(settings: Settings): number {
+  const toHost = {
+    drop: 0, return: GenerationFlag.ToHostReturn, accept: GenerationFlag.ToHostAccept,
   };
-  const all = endpoint.addresses.map(addressBytes);
-  const own4 = all.find(isMapped);
-  const own6 = all.find((each) => !isMapped(each));
-  const first = record(RecordKind.Endpoint, ENDPOINT_BYTES, (body) => {
-    body.setUint32(ENDPOINT_INDEX, index, true);
-    body.setUint16(ENDPOINT_INCARNATION, endpoint.incarnation ?? 0, true);
-    const kind = endpoint.kind === "uplink" ? EndpointKind.Uplink : EndpointKind.Workload;
-    body.setUint8(ENDPOINT_KIND, kind);
-    body.setUint16(ENDPOINT_EGRESS_SLOT, slotOf(endpoint.egress, "egress"), true);
-    body.setUint16(ENDPOINT_INGRESS_SLOT, slotOf(endpoint.ingress, "ingress"), true);
-    if (own4) putBytes(body, ENDPOINT_ADDRESS4, own4.subarray(12));
-    if (own6) putBytes(body, ENDPOINT_ADDRESS6, own6);
-  });
-  const further = all.filter((each) => each !== own4 && each !== own6);
-  return [first, ...further.map((address) => addressRecord(address, index))];
+  return toHost[settings.endpointToHost ?? "drop"] |
+    (settings.allowVxlanFromWorkloads ? GenerationFlag.AllowVxlan : 0) |
+    (settings.allowIpipFromWorkloads ? GenerationFlag.AllowIpip : 0);
 }
 
-function addressRecord(address: Uint8Array, endpoint: number): Uint8Array {
-  return record(RecordKind.Address, ADDRESS_BYTES, (body) => {
-    putBytes(body, ADDRESS_ADDRESS, address);
-    body.setUint32(ADDRESS_ENDPOINT, endpoint, true);
+/** Longest prefixes first: the core takes the first that holds an address. */
+function routeRecords(routes: readonly Route[], endpoints: readonly Endpoint[]): Uint8Array[] {
+  const each = routes.map(({ prefix, uplink }) => {
+    const endpoint = endpoints.findIndex(({ name, kind }) => name === uplink && kind === "uplink");
+    if (endpoint < 0) throw new Error(`route ${prefix}: no uplink is named "${uplink}"`);
+    const { family, length, words } = parseMember(prefix, "net");
+    return { family, words: words.slice(), length: family === 4 ? length + 96 : length, endpoint };
   });
+  return each.sort((a, b) => b.length - a.length).map(({ family, words, length, endpoint }) =>
+    record(RecordKind.Route, ROUTE_BYTES, (body) => {
+      putAddress(body, ROUTE_NETWORK, family, words);
+      body.setUint32(ROUTE_LENGTH, length, true);
+      body.setUint32(ROUTE_ENDPOINT, endpoint, true);
+    }));
 }
 
 /** A fresh service table. Backend ids count through all services, in order. */
