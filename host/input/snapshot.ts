@@ -1,249 +1,174 @@
-// A snapshot: the program of one node as a JSON file, for replays and tests without a cluster.
+// A cluster from its manifests: what host/calc reads. Objects are checked, the same object twice
+// is an error, workloads become pods, and what has no address or node yet gets one.
 //
-//   { "endpoints": [{ "name", "interfaces": ["eth0"], "addresses",
-//                     "egress"?, "ingress"?, "kind"? }],
-//     "services":  [{ "name", "addresses", "port", "protocol",
-//                     "backends": [{ "endpoint", "port", "weight"? }] }],
-//     "policies":  [{ "name", "rules": [{ "name", "action", "protocol"?, "source"?, ... }] }] }
+//   readSnapshot(paths) ─ manifest.ts ─► documents ─ schema.ts ─► objects ─ workload.ts ─► pods
 //
-// Interfaces have names, numbered from 1 in the order of the file. A Service has an address of each
-// family it serves, and its backends are endpoints: each VIP gets those with an address of its
-// family. Rules are those of host/model/program.ts.
-//
-// Limits: all or nothing: every problem found is listed with its path, and then nothing is loaded.
+// Addresses depend on the objects alone: pods in order of namespace and name, from the pools in
+// order of name. With `keep`, a snapshot from before, what was there keeps its own.
+import type { Finding, Manifest, PodObject, Snapshot } from "../model/snapshot.ts";
+import { plainManifest, readDocuments } from "./manifest.ts";
+import type { Documents, ReadOptions } from "./manifest.ts";
+import { readNodes } from "./node.ts";
+import { byName, giveServiceAddresses, keepPlaces, place } from "./placement.ts";
+import { checkManifest, groupOf } from "./schema.ts";
+import { fieldFinding, objectName } from "./schema-issue.ts";
+import { makePods, readPod } from "./workload.ts";
 
-import { isIP } from "node:net";
-import { INTERFACES_MAX } from "../../assembly/layout.ts";
-import { familyOf, parsePrefix } from "../model/address.ts";
-import { PROTOCOL_NUMBERS } from "../model/program.ts";
-import type { Backend, Endpoint, Policy, Program, Protocol, Rule, Service } from
-  "../model/program.ts";
-
-export interface Problem {
-  /** Where in the file: "services[1].backends[0].endpoint". */
-  path: string;
-  message: string;
+export interface SnapshotOptions extends ReadOptions {
+  /** Pods, nodes and Services that were in it keep their addresses and nodes. */
+  keep?: Snapshot;
 }
 
-export class SnapshotError extends Error {
-  constructor(readonly file: string, readonly problems: Problem[]) {
-    super(problems.map(({ path, message }) => `${file}: ${path}: ${message}`).join("\n"));
-    this.name = "SnapshotError";
+export interface ReadSnapshot {
+  snapshot: Snapshot;
+  /** Errors: what they are about is not in the snapshot. */
+  findings: Finding[];
+  /** The objects that the snapshot was made of, checked: for applyManifests(). */
+  objects: Manifest[];
+  documents: Documents;
+}
+
+export function readSnapshot(
+  paths: readonly string[], options: SnapshotOptions = {},
+): ReadSnapshot {
+  const documents = readDocuments(paths, options);
+  return assemble(documents, [], options);
+}
+
+/** A snapshot of plain objects, which no file bears. */
+export function snapshotOf(
+  values: readonly unknown[], options: SnapshotOptions = {},
+): ReadSnapshot {
+  const documents = readDocuments([]);
+  documents.manifests = values.map((value) => plainManifest(value as Record<string, unknown>));
+  return assemble(documents, [], options);
+}
+
+/** As `kubectl apply`: the files' objects replace those of the same name, the others stay. */
+export function applyManifests(
+  before: ReadSnapshot, paths: readonly string[], options: SnapshotOptions = {},
+): ReadSnapshot {
+  const documents = readDocuments(paths, options);
+  return assemble(documents, before.objects, { keep: before.snapshot, ...options });
+}
+
+/** A pod that no manifest has. */
+export interface ExtraPod {
+  namespace: string;
+  name: string;
+  labels?: Record<string, string>;
+  serviceAccount?: string;
+  node?: string;
+  addresses?: string[];
+  ports?: PodObject["ports"];
+}
+
+/** The snapshot with more pods, which get free addresses; those that are there keep theirs. */
+export function withPods(snapshot: Snapshot, extra: readonly ExtraPod[]): Snapshot {
+  const pods = extra.map((pod): PodObject => ({
+    labels: {}, annotations: {}, serviceAccount: "default", node: "", addresses: [], ports: [],
+    hostNetwork: false, ready: true, ...pod,
+  }));
+  const changed: Snapshot = {
+    ...snapshot, namespaces: new Map(snapshot.namespaces),
+    serviceAccounts: new Map(snapshot.serviceAccounts),
+    pods: [...snapshot.pods, ...pods],
+  };
+  const faults: Finding[] = [];
+  place(changed, pods, faults);
+  if (faults.length > 0) throw new Error(faults[0]!.message);
+  changed.pods.sort(byName);
+  return changed;
+}
+
+function assemble(
+  documents: Documents, base: readonly Manifest[], options: SnapshotOptions,
+): ReadSnapshot {
+  const findings = [...documents.findings];
+  const read: Manifest[] = [];
+  for (const manifest of documents.manifests) {
+    const checked = checkManifest(manifest);
+    if (checked === undefined) continue;
+    documents.objects++;
+    if ("findings" in checked) findings.push(...checked.findings);
+    else read.push(checked.manifest);
   }
+  const objects = unique(read, documents, findings);
+  const replaced = new Set(objects.map(keyOf));
+  const all = [...base.filter((of) => !replaced.has(keyOf(of))), ...objects];
+  return { snapshot: build(all, options.keep, findings), findings, objects: all, documents };
 }
 
-export interface Snapshot {
-  program: Program;
-  /** Number of an interface by its name. */
-  interfaces: ReadonlyMap<string, number>;
+/** One API's object, whichever of its versions it is written in. */
+function keyOf(of: Manifest): string {
+  return `${groupOf(of.apiVersion).replace(/^crd\./, "")} ${objectName(of)}`;
 }
 
-/** Throws a SnapshotError with all that is wrong. */
-export function readSnapshot(text: string, file: string): Snapshot {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (error) {
-    throw new SnapshotError(file, [{ path: "JSON", message: (error as Error).message }]);
+/** Of objects that are there twice the later one stays, as `kubectl apply` would leave it. */
+function unique(
+  objects: readonly Manifest[], { found }: Documents, findings: Finding[],
+): Manifest[] {
+  const last = new Map<string, Manifest>();
+  for (const of of objects) {
+    const key = keyOf(of);
+    const earlier = last.get(key);
+    last.delete(key);
+    last.set(key, of);
+    if (earlier === undefined) continue;
+    const folder = found.kustomizations[0];
+    const hint = folder === undefined ? ""
+      : ` (a kustomization's patches? Render it: kustomize build ${folder})`;
+    findings.push(fieldFinding(of, [], `is in ${earlier.file}:${earlier.line}:${earlier.column} ` +
+      `too; kubectl apply would leave this one, the later${hint}`));
   }
-  const problems: Problem[] = [];
-  const snapshot = new Reader(problems).snapshot(json);
-  if (problems.length > 0) throw new SnapshotError(file, problems);
+  return [...last.values()];
+}
+
+const WORKLOADS = new Set([
+  "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob",
+]);
+const LISTS: Record<string, keyof Snapshot> = {
+  Service: "services", EndpointSlice: "endpointSlices", Tier: "tiers", NetworkSet: "networkSets",
+  GlobalNetworkSet: "globalNetworkSets", HostEndpoint: "hostEndpoints", Profile: "profiles",
+  IPPool: "ipPools", FelixConfiguration: "felixConfigurations",
+};
+
+function build(
+  objects: readonly Manifest[], keep: Snapshot | undefined, findings: Finding[],
+): Snapshot {
+  const of = (kind: string): Manifest[] => objects.filter((each) => each.kind === kind);
+  const snapshot: Snapshot = {
+    namespaces: new Map(), serviceAccounts: new Map(), nodes: [], pods: [], services: [],
+    endpointSlices: [], policies: [], tiers: [], networkSets: [], globalNetworkSets: [],
+    hostEndpoints: [], profiles: [], ipPools: [], felixConfigurations: [],
+  };
+  for (const object of objects) {
+    const list = LISTS[object.kind];
+    if (list !== undefined) (snapshot[list] as Manifest[]).push(object);
+    else if (/Policy$/.test(object.kind)) snapshot.policies.push(object);
+  }
+  for (const object of of("Namespace")) snapshot.namespaces.set(object.name, labelled(object));
+  for (const object of of("ServiceAccount")) {
+    snapshot.serviceAccounts.set(`${object.namespace}/${object.name}`, labelled(object));
+  }
+  const pods = of("Pod").flatMap((pod) => readPod(pod) ?? []);
+  snapshot.nodes = readNodes(of("Node"), snapshot.hostEndpoints, of("Pod"));
+  const workloads = objects.filter(({ kind }) => WORKLOADS.has(kind));
+  snapshot.pods = [...pods, ...makePods(workloads, pods, snapshot.nodes)].sort(byName);
+  for (const { namespace } of objects) {
+    if (namespace !== "" && !snapshot.namespaces.has(namespace)) {
+      snapshot.namespaces.set(namespace, { labels: {}, annotations: {} });
+    }
+  }
+  if (keep !== undefined) keepPlaces(snapshot, keep);
+  place(snapshot, snapshot.pods, findings);
+  giveServiceAddresses(snapshot);
   return snapshot;
 }
 
-type Fields = Record<string, unknown>;
-
-const ACTIONS = ["allow", "deny", "pass"] as const;
-const KINDS = ["workload", "uplink"] as const;
-const PORT_MAX = 65_535;
-
-/** Goes on after a problem, with a stand-in, so that all of them are found. */
-class Reader {
-  private readonly interfaces = new Map<string, number>();
-
-  constructor(private readonly problems: Problem[]) {}
-
-  snapshot(json: unknown): Snapshot {
-    const file = this.fields(json, "file", ["endpoints", "services", "policies"]);
-    const policies = this.list(file["policies"] ?? [], "policies", this.policy);
-    const endpoints = this.list(file["endpoints"], "endpoints", this.endpoint);
-    for (const [kind, all] of [["policies", policies], ["endpoints", endpoints]] as const) {
-      this.unique(kind, all.map(({ name }) => name));
-    }
-    endpoints.forEach((endpoint, index) => {
-      for (const side of ["egress", "ingress"] as const) {
-        const name = endpoint[side];
-        if (name === undefined || policies.some((policy) => policy.name === name)) continue;
-        this.problem(`endpoints[${index}].${side}`, `no policy is named "${name}"`);
-      }
-    });
-    const services = this.list(file["services"] ?? [], "services", (json, path) =>
-      this.service(json, path, endpoints)).flat();
-    return { program: { endpoints, services, policies }, interfaces: this.interfaces };
-  }
-
-  private readonly endpoint = (json: unknown, path: string): Endpoint => {
-    const known = ["name", "kind", "interfaces", "addresses", "egress", "ingress"];
-    const fields = this.fields(json, path, known);
-    const names = this.list(fields["interfaces"], `${path}.interfaces`, this.text);
-    const endpoint: Endpoint = {
-      name: this.text(fields["name"], `${path}.name`),
-      kind: this.choice(fields["kind"] ?? "workload", `${path}.kind`, KINDS),
-      interfaces: names.map((name) => this.interfaceNumber(name, `${path}.interfaces`)),
-      addresses: this.list(fields["addresses"], `${path}.addresses`, this.address),
-    };
-    for (const side of ["egress", "ingress"] as const) {
-      const name = fields[side];
-      if (name !== undefined) endpoint[side] = this.text(name, `${path}.${side}`);
-    }
-    return endpoint;
+function labelled(manifest: Manifest) {
+  const metadata = manifest.value["metadata"] as {
+    labels?: Record<string, string>; annotations?: Record<string, string>;
   };
-
-  private interfaceNumber(name: string, path: string): number {
-    if (this.interfaces.has(name)) this.problem(path, `"${name}" belongs to another endpoint`);
-    const number = this.interfaces.size + 1;
-    // The last number is kept free, for what comes in at no interface of the program.
-    if (number === INTERFACES_MAX - 1) this.problem(path, `more than ${number - 1} interfaces`);
-    this.interfaces.set(name, number);
-    return number;
-  }
-
-  /** A Service for each of its addresses. */
-  private service(json: unknown, path: string, endpoints: Endpoint[]): Service[] {
-    const known = ["name", "addresses", "port", "protocol", "backends"];
-    const fields = this.fields(json, path, known);
-    const name = this.text(fields["name"], `${path}.name`);
-    const port = this.port(fields["port"], `${path}.port`);
-    const protocol = this.choice(fields["protocol"], `${path}.protocol`, ["tcp", "udp"] as const);
-    const addresses = this.list(fields["addresses"], `${path}.addresses`, this.address);
-    const backends = this.list(fields["backends"], `${path}.backends`, (one, path) =>
-      this.backend(one, path, endpoints));
-    return addresses.map((address) => {
-      const own = backends.flatMap(({ endpoint, port, weight }): Backend[] => {
-        const at = endpoint?.addresses.find((one) => familyOf(one) === familyOf(address));
-        return at === undefined ? [] : [{ name: endpoint!.name, address: at, port, weight }];
-      });
-      return { name, address, port, protocol, backends: own };
-    });
-  }
-
-  private backend(json: unknown, path: string, endpoints: Endpoint[]):
-    { endpoint: Endpoint | undefined; port: number; weight: number } {
-    const fields = this.fields(json, path, ["endpoint", "port", "weight"]);
-    const name = this.text(fields["endpoint"], `${path}.endpoint`);
-    const endpoint = endpoints.find((one) => one.name === name);
-    if (endpoint === undefined) this.problem(`${path}.endpoint`, `no endpoint is named "${name}"`);
-    const weight = this.number(fields["weight"] ?? 1, `${path}.weight`, 1, PORT_MAX);
-    return { endpoint, port: this.port(fields["port"], `${path}.port`), weight };
-  }
-
-  private readonly policy = (json: unknown, path: string): Policy => {
-    const fields = this.fields(json, path, ["name", "rules"]);
-    return {
-      name: this.text(fields["name"], `${path}.name`),
-      rules: this.list(fields["rules"], `${path}.rules`, this.rule),
-    };
-  };
-
-  private readonly rule = (json: unknown, path: string): Rule => {
-    const fields = this.fields(json, path, ["name", "action", "protocol", "source", "destination",
-      "sourcePorts", "destinationPorts"]);
-    const rule: Rule = {
-      name: this.text(fields["name"], `${path}.name`),
-      action: this.choice(fields["action"], `${path}.action`, ACTIONS),
-    };
-    const protocol = fields["protocol"];
-    if (protocol !== undefined) rule.protocol = this.protocol(protocol, `${path}.protocol`);
-    for (const side of ["source", "destination"] as const) {
-      const prefixes = fields[side], ports = fields[`${side}Ports`];
-      if (prefixes !== undefined) rule[side] = this.list(prefixes, `${path}.${side}`, this.prefix);
-      if (ports !== undefined) {
-        rule[`${side}Ports`] = this.list(ports, `${path}.${side}Ports`, this.portRange);
-      }
-    }
-    return rule;
-  };
-
-  private protocol(json: unknown, path: string): Protocol {
-    if (typeof json === "number") return this.number(json, path, 0, 255);
-    return this.choice(json, path, Object.keys(PROTOCOL_NUMBERS)) as Protocol;
-  }
-
-  private readonly prefix = (json: unknown, path: string): string => {
-    const text = this.text(json, path);
-    try {
-      parsePrefix(text);
-    } catch (error) {
-      this.problem(path, (error as Error).message);
-    }
-    return text;
-  };
-
-  private readonly portRange = (json: unknown, path: string): number | string => {
-    if (typeof json === "number") return this.port(json, path);
-    const [first, last] = String(json).split("-").map(Number) as [number, number?];
-    const right = /^\d+-\d+$/.test(String(json)) && first <= last! && last! <= PORT_MAX;
-    if (!right) this.problem(path, `expected a port or "first-last", not ${JSON.stringify(json)}`);
-    return String(json);
-  };
-
-  private readonly address = (json: unknown, path: string): string => {
-    const text = this.text(json, path);
-    if (isIP(text) !== 0) return text;
-    this.problem(path, `"${text}" is no IP address`);
-    return "0.0.0.0";
-  };
-
-  private port(json: unknown, path: string): number {
-    return this.number(json, path, 1, PORT_MAX);
-  }
-
-  private number(json: unknown, path: string, least: number, most: number): number {
-    const number = Number.isInteger(json) ? Number(json) : NaN;
-    if (number >= least && number <= most) return number;
-    this.problem(path, `expected a number from ${least} to ${most}, not ${JSON.stringify(json)}`);
-    return least;
-  }
-
-  private readonly text = (json: unknown, path: string): string => {
-    if (typeof json === "string" && json !== "") return json;
-    this.problem(path, `expected a text, not ${JSON.stringify(json) ?? "nothing"}`);
-    return "";
-  };
-
-  private choice<T extends string>(json: unknown, path: string, all: readonly T[]): T {
-    if (all.includes(json as T)) return json as T;
-    this.problem(path, `expected ${all.join(", ")}, not ${JSON.stringify(json) ?? "nothing"}`);
-    return all[0]!;
-  }
-
-  private list<T>(json: unknown, path: string, read: (one: unknown, path: string) => T): T[] {
-    if (Array.isArray(json)) return json.map((one, index) => read(one, `${path}[${index}]`));
-    this.problem(path, `expected a list, not ${JSON.stringify(json) ?? "nothing"}`);
-    return [];
-  }
-
-  private fields(json: unknown, path: string, known: string[]): Fields {
-    if (typeof json !== "object" || json === null || Array.isArray(json)) {
-      this.problem(path, `expected an object, not ${JSON.stringify(json) ?? "nothing"}`);
-      return {};
-    }
-    for (const name of Object.keys(json)) {
-      if (known.includes(name)) continue;
-      this.problem(`${path}.${name}`, `unknown field; known are ${known.join(", ")}`);
-    }
-    return json as Fields;
-  }
-
-  private unique(path: string, names: string[]): void {
-    names.forEach((name, index) => {
-      if (names.indexOf(name) === index || name === "") return;
-      this.problem(`${path}[${index}].name`, `"${name}" stands there twice`);
-    });
-  }
-
-  private problem(path: string, message: string): void {
-    this.problems.push({ path, message });
-  }
+  return { labels: metadata.labels ?? {}, annotations: metadata.annotations ?? {}, manifest };
 }
