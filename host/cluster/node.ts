@@ -1,0 +1,312 @@
+// One node of a cluster: its state, the program made of it, and an engine that runs the program.
+// New states are pushed into the living engine; its sessions stay.
+//
+//   NodeState ─ nodeProgram ─► Program ─ Compiler ─► Push ─► engine.process(packets)
+//
+// An engine's tables have budgets for life; a state that outgrows them gets a new engine, whose
+// sessions begin anew, and `outgrown` says so.
+import { readFileSync } from "node:fs";
+import { FRAME_PACKETS_MAX, INTERFACES_MAX } from "../../assembly/layout.ts";
+import { NodeMemory, nodeProgram } from "../compile/node.ts";
+import { bindRecords, Compiler } from "../compile/program.ts";
+import { bindRecord, configureRecord } from "../compile/records.ts";
+import { coreFile, coreModule } from "../dataplane/core.ts";
+import { PushRefused, type Clock, type Packet, type Result } from "../dataplane/dataplane.ts";
+import { concat } from "../dataplane/record.ts";
+import { NodeDataplane } from "../dataplane/node.ts";
+import type { NativeDataplane } from "../dataplane/native.ts";
+import { addressBytes, addressNumber, familyOf } from "../model/address.ts";
+import type { Backend, Budgets, Endpoint, Hooks, Program, ProgramRule } from "../model/program.ts";
+import type { NodeDevices, NodeState } from "../model/state.ts";
+import type { Side } from "./types.ts";
+
+export const SESSIONS_MAX = 4_096;
+/** No program gives this number away: what comes in there is from an unknown endpoint. */
+const NOBODY = INTERFACES_MAX - 1;
+const SETS_MOST = 65_534;
+const PAGES_LEAST = 256;
+const PAGES_MOST = 65_536;
+
+export type EngineName = "node" | "native";
+
+export interface NodeRunOptions {
+  /** Only this side's policies are kept; both where absent. */
+  side?: Side;
+  /** "node" where absent. */
+  engine?: EngineName;
+}
+
+export class NodeRun {
+  program!: Program;
+  /** How often a state did not fit, and the engine was made anew. */
+  outgrown = 0;
+  private engine!: NodeDataplane | NativeDataplane;
+  private readonly memory = new NodeMemory();
+  private compiler!: Compiler;
+  private budgets!: Budgets;
+  private pages = PAGES_LEAST;
+  private generation = 0;
+  private workloads = new Map<string, number>();
+  private names = new Map<string, number>();
+  private hostInterface = 0;
+  private uplinks: { address: Set<string>; number: number; endpoint: Endpoint }[] = [];
+  private backendList: Backend[] = [];
+  private bound = new Set<number>();
+
+  private constructor(
+    readonly name: string,
+    public state: NodeState,
+    public devices: NodeDevices,
+    private readonly options: NodeRunOptions,
+  ) {}
+
+  static async start(
+    name: string, state: NodeState, devices: NodeDevices, options: NodeRunOptions = {},
+  ): Promise<NodeRun> {
+    const node = new NodeRun(name, state, devices, options);
+    node.program = node.programOf(state, devices);
+    await node.build();
+    return node;
+  }
+
+  /** Pushes a new state into the living engine. Throws PushRefused: the state before runs on. */
+  async push(state: NodeState, devices = this.devices): Promise<void> {
+    const program = this.programOf(state, devices);
+    const before = this.program;
+    try {
+      if (!fits(program, this.budgets)) throw new PushRefused("table-full", 0, 0, "budgets");
+      await this.publish(program);
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      this.program = program;
+      try {
+        await this.build();
+      } catch (cause) {
+        this.program = before;
+        throw cause;
+      }
+      this.outgrown++;
+    }
+    [this.state, this.devices] = [state, devices];
+  }
+
+  private programOf(state: NodeState, devices: NodeDevices): Program {
+    const program = nodeProgram(state, devices, this.memory);
+    const { side } = this.options;
+    return side === undefined ? program : oneSided(program, side);
+  }
+
+  /** A fresh engine; its memory grows until the program fits. */
+  private async build(): Promise<void> {
+    for (;; this.pages *= 2) {
+      this.engine?.close();
+      this.engine = await openEngine(this.options.engine ?? "node", this.pages);
+      this.generation = 0;
+      this.bound.clear();
+      this.budgets = budgetsFor(this.program);
+      this.compiler = new Compiler(this.budgets);
+      try {
+        this.engine.stage(configureRecord(this.budgets));
+        return await this.publish(this.program);
+      } catch (error) {
+        const more = error instanceof PushRefused && /arena-full|memory-too/.test(error.reason);
+        if (!more || this.pages * 2 > PAGES_MOST) throw error;
+      }
+    }
+  }
+
+  private async publish(program: Program): Promise<void> {
+    const push = await this.compiler.compile(program, this.generation + 1);
+    this.engine.push(push);
+    this.generation++;
+    const now = new Set(program.endpoints.flatMap(({ interfaces }) => interfaces));
+    const gone = [...this.bound].filter((number) => !now.has(number));
+    if (gone.length) {
+      this.engine.stage(concat(gone.map((number) => bindRecord(number, undefined))));
+    }
+    this.engine.stage(bindRecords(program));
+    this.bound = now;
+    this.program = program;
+    this.index();
+  }
+
+  private index(): void {
+    this.workloads.clear();
+    this.names.clear();
+    this.uplinks = [];
+    for (const endpoint of this.program.endpoints) {
+      const number = endpoint.interfaces[0];
+      if (number === undefined) continue;
+      if (endpoint.kind === "host") this.hostInterface = number;
+      if (endpoint.kind === "uplink") {
+        this.uplinks.push({ address: new Set(endpoint.addresses), number, endpoint });
+      }
+      if (endpoint.kind !== "workload") continue;
+      this.names.set(endpoint.name, number);
+      for (const address of endpoint.addresses) this.workloads.set(plain(address), number);
+    }
+    this.backendList = this.program.services.flatMap(({ backends }) => backends);
+  }
+
+  /** Number of the interface that a local workload sends at; one of nobody's for others. */
+  interfaceOf(address: string): number {
+    return this.workloads.get(plain(address)) ?? NOBODY;
+  }
+  /** The same by the workload's name, "namespace/pod". */
+  workload(name: string): number {
+    return this.names.get(name) ?? NOBODY;
+  }
+  get host(): number {
+    return this.hostInterface;
+  }
+  /** Where packets for `destination` come in from the world. */
+  uplinkFor(destination: string): number {
+    const own = this.uplinks.find(({ address }) => address.has(destination));
+    return (own ?? this.uplinks[0])?.number ?? NOBODY;
+  }
+
+  process(packets: Packet[], clock: Clock): Result[] {
+    return this.engine.process(0, packets, clock);
+  }
+
+  /** Ends what sessions there are: for a clock that has moved on far enough. */
+  endSessions(nowMs: number): void {
+    this.engine.age(0, nowMs, 2 * SESSIONS_MAX);
+    this.engine.age(0, nowMs, 2 * SESSIONS_MAX);
+  }
+
+  /** What was doubtful in the state: "workload …: 10.0.0.1 is an address of host". */
+  get problems(): readonly string[] {
+    return this.memory.problems;
+  }
+  ruleAt(slot: number, index: number): ProgramRule | undefined {
+    return this.compiler.ruleAt(slot, index);
+  }
+  /** "ModulePolicy shop/window", where a user's module is in the slot. */
+  moduleAt(slot: number): string | undefined {
+    const name = this.compiler.ruleName(slot, 0);
+    const isModule = this.program.policies.some((each) => each.name === name && "wasm" in each);
+    // Behind the author's name stands the content's hash.
+    return isModule ? name!.slice(0, name!.lastIndexOf(" ")) : undefined;
+  }
+  backendAt(id: number): Backend | undefined {
+    return this.backendList[id];
+  }
+  /** Policy modules that trapped since the last call; 0 is the core itself. */
+  traps(): number[] {
+    return this.engine.traps().map(({ policySlot }) => policySlot);
+  }
+  close(): void {
+    this.engine.close();
+  }
+}
+
+async function openEngine(
+  engine: EngineName, memoryPages: number,
+): Promise<NodeDataplane | NativeDataplane> {
+  if (engine === "node") return new NodeDataplane(coreModule(), { memoryPages });
+  const { NativeDataplane: Native } = await import("../dataplane/native.ts");
+  return new Native(readFileSync(coreFile()), { memoryPages });
+}
+
+export const FRAME = FRAME_PACKETS_MAX;
+
+/** The program with the other side's policies taken away. */
+function oneSided(program: Program, side: Side): Program {
+  const endpoints = program.endpoints.map((endpoint): Endpoint => {
+    if (endpoint.kind !== "workload") return endpoint;
+    const kept = { ...endpoint };
+    if (side === "egress") delete kept.ingress;
+    else delete kept.egress;
+    delete kept.stagedEgress;
+    delete kept.stagedIngress;
+    return kept;
+  });
+  return { ...program, endpoints, policies: named(program.policies, endpoints) };
+}
+
+/** Policies that a hook names, and the steps of chains among them. */
+function named(policies: Program["policies"], endpoints: Endpoint[]): Program["policies"] {
+  const names = new Set(endpoints.flatMap((endpoint) => HOOKS.map((hook) => endpoint[hook])));
+  for (const policy of policies) {
+    if (!("steps" in policy) || !names.has(policy.name)) continue;
+    for (const step of policy.steps) names.add(step.policy);
+  }
+  return policies.filter(({ name }) => names.has(name));
+}
+
+const HOOKS: (keyof Hooks)[] = [
+  "egress", "ingress", "stagedEgress", "stagedIngress", "forwardEgress", "forwardIngress",
+  "untrackedEgress", "untrackedIngress", "preDnat",
+];
+
+/** Sets and members that a program has, prefixes of rules among them. */
+function sizes(program: Program): { sets: number; members: Record<4 | 6, number> } {
+  const members = { 4: 0, 6: 0 };
+  const count = (list: Iterable<string>): void => {
+    const counts = countsOf(list);
+    members[4] += counts[4];
+    members[6] += counts[6];
+  };
+  const lists = new Set<string>();
+  for (const policy of program.policies) {
+    if (!("rules" in policy)) continue;
+    for (const { source, notSource, destination, notDestination } of policy.rules) {
+      for (const list of [source, notSource, destination, notDestination]) {
+        if (!list || lists.has(list.join())) continue;
+        lists.add(list.join());
+        count(list);
+      }
+    }
+  }
+  for (const { members: all } of program.sets ?? []) count(all);
+  return { sets: (program.sets?.length ?? 0) + lists.size, members };
+}
+
+/** Members by family; nodes share the lists, and the next state has most of them again. */
+function countsOf(list: Iterable<string>): Record<4 | 6, number> {
+  const size = (list as { size?: number }).size;
+  const known = counted.get(list);
+  if (known && known.size === size) return known;
+  const counts = { 4: 0, 6: 0, size };
+  for (const member of list) counts[member.includes(".") ? 4 : 6]++;
+  counted.set(list, counts);
+  return counts;
+}
+const counted = new WeakMap<object, Record<4 | 6, number> & { size: number | undefined }>();
+
+/** Room for what there is, and for as much again. */
+function budgetsFor(program: Program): Budgets {
+  const { sets, members } = sizes(program);
+  return {
+    workers: 1, sessions4Max: SESSIONS_MAX, sessions6Max: SESSIONS_MAX,
+    endpointsMax: room(program.endpoints.length, 64),
+    servicesMax: room(program.services.length, 64),
+    setsMax: Math.min(room(sets, 256), SETS_MOST),
+    classesMax: room(members[4] + members[6], 1024),
+    members4Max: room(members[4], 1024), members6Max: room(members[6], 1024),
+  };
+}
+
+const room = (count: number, least: number): number => Math.max(least, 2 * count);
+
+function fits(program: Program, budgets: Budgets): boolean {
+  const { sets, members } = sizes(program);
+  return program.endpoints.length <= budgets.endpointsMax
+    && program.services.length <= budgets.servicesMax && sets <= budgets.setsMax!
+    && members[4] <= budgets.members4Max! && members[6] <= budgets.members6Max!;
+}
+
+/** The core's tables, or the compiler's numbers, which rest for some generations, are used up. */
+function isFull(error: unknown): boolean {
+  if (error instanceof PushRefused) {
+    return /full|too-small|field-out-of-range/.test(error.reason);
+  }
+  return /^more than \d+ (sets|different policies)/.test((error as Error).message);
+}
+
+/** Two texts of one IPv6 address are one address; prefixes of full length are addresses. */
+function plain(text: string): string {
+  const address = text.split("/")[0]!;
+  return familyOf(address) === 4 ? address : addressNumber(addressBytes(address)).toString(16);
+}

@@ -1,0 +1,193 @@
+// What names of a flow stand for: pods, workloads, Services, nodes and addresses of a snapshot, and
+// the endpoints that a test adds. Indexes are built once; look-ups cost a few maps.
+//
+//   ns/name ─► pod ─ else workload (all its pods) ─ else Service (VIPs × ready backends)
+import { addressBytes, addressNumber, familyOf, parsePrefix, type Family } from
+  "../model/address.ts";
+import { protocolNumber, type Service } from "../model/program.ts";
+import type { ContainerPort, NodeObject, PodObject, Snapshot } from "../model/snapshot.ts";
+import type { FlowEnd, ServiceBackend } from "./types.ts";
+
+export interface ServicePort {
+  name: string;
+  port: number;
+  protocol: number;
+}
+
+export interface ServiceEntry {
+  namespace: string;
+  name: string;
+  ports: ServicePort[];
+  /** Its VIPs; none of a headless one. */
+  addresses: string[];
+}
+
+/** Outside of what clusters use for themselves; no packet is ever sent there. */
+const INTERNET: Record<Family, string[]> = {
+  4: ["93.184.215.14", "8.8.4.4", "151.101.1.57", "17.253.144.10"],
+  6: ["2606:2800:21f:cb07:6820:80da:af6b:8b2c", "2001:4860:4860::8844", "2a04:4e42::57"],
+};
+
+export class World {
+  readonly pods = new Map<string, PodObject>();
+  readonly services = new Map<string, ServiceEntry>();
+  /** By "namespace/name": pods of each workload, by kind. */
+  readonly workloads = new Map<string, Map<string, PodObject[]>>();
+  private readonly byAddress = new Map<string, FlowEnd>();
+  /** By "address protocol port". */
+  private readonly vips = new Map<string, Service>();
+
+  constructor(
+    readonly snapshot: Snapshot,
+    services: Service[],
+    /** Endpoints that only a test has, by name. */
+    readonly words: ReadonlyMap<string, FlowEnd[]> = new Map(),
+  ) {
+    for (const node of snapshot.nodes) {
+      for (const address of node.addresses) this.own({ kind: "node", node, address });
+    }
+    for (const pod of snapshot.pods) this.addPod(pod);
+    for (const manifest of snapshot.services) {
+      const entry = serviceEntry(manifest.namespace, manifest.name, manifest.value);
+      this.services.set(`${manifest.namespace}/${manifest.name}`, entry);
+    }
+    for (const service of services) {
+      const protocol = protocolNumber(service.protocol);
+      this.vips.set(`${service.address} ${protocol} ${service.port}`, service);
+    }
+  }
+
+  private addPod(pod: PodObject): void {
+    this.pods.set(`${pod.namespace}/${pod.name}`, pod);
+    if (!pod.hostNetwork) {
+      for (const address of pod.addresses) this.own({ kind: "pod", pod, address });
+    }
+    if (!pod.owner) return;
+    const key = `${pod.namespace}/${pod.owner.name}`;
+    const kinds = this.workloads.get(key) ?? new Map<string, PodObject[]>();
+    this.workloads.set(key, kinds);
+    kinds.set(pod.owner.kind, [...(kinds.get(pod.owner.kind) ?? []), pod]);
+  }
+
+  private own(end: FlowEnd): void {
+    this.byAddress.set(plain(end.address), end);
+  }
+
+  /** The pod or node that has the address. */
+  ownerOf(address: string): FlowEnd | undefined {
+    return this.byAddress.get(plain(address));
+  }
+
+  service(address: string, protocol: number, port: number): Service | undefined {
+    return this.vips.get(`${address} ${protocol} ${port}`);
+  }
+
+  /** The backends that may be judged behind a VIP and port. */
+  backends(address: string, protocol: number, port: number): ServiceBackend[] {
+    const service = this.service(address, protocol, port);
+    return (service?.backends ?? []).map((backend) => {
+      const owner = this.ownerOf(backend.address);
+      const name = owner?.kind === "pod" ? podName(owner.pod) : backend.address;
+      return { name, address: backend.address, port: backend.port };
+    });
+  }
+
+  nodeNamed(name: string): NodeObject | undefined {
+    return this.snapshot.nodes.find((node) => node.name === name);
+  }
+
+  /** Namespaces that are declared or that something lies in. */
+  namespaces(): Set<string> {
+    const names = new Set(this.snapshot.namespaces.keys());
+    for (const { namespace } of [...this.pods.values(), ...this.services.values()]) {
+      names.add(namespace);
+    }
+    return names;
+  }
+
+  /** Addresses of the world outside: in no pool, no node's, no pod's; one a family. */
+  internet(): FlowEnd[] {
+    const pools = this.snapshot.ipPools.flatMap(({ value }) => {
+      const cidr = (value["spec"] as { cidr?: unknown } | undefined)?.cidr;
+      return typeof cidr === "string" ? [parsePrefix(cidr)] : [];
+    });
+    const outside = (address: string): boolean => {
+      const number = addressNumber(addressBytes(address));
+      const pooled = pools.some(({ family, network, mask }) =>
+        family === familyOf(address) && (number & mask) === network);
+      return !pooled && this.ownerOf(address) === undefined;
+    };
+    return ([4, 6] as const).flatMap((family) => {
+      const address = INTERNET[family].find(outside);
+      return address === undefined ? [] : [{ kind: "address" as const, address, name: "internet" }];
+    });
+  }
+
+  /** What lies in a namespace, for messages: "db (StatefulSet)", "web". */
+  contents(namespace: string): { names: string[]; described: string[] } {
+    const found = new Map<string, string>();
+    const inside = (key: string): boolean => key.startsWith(`${namespace}/`);
+    for (const [key, kinds] of this.workloads) {
+      if (inside(key)) found.set(bare(key), `${bare(key)} (${[...kinds.keys()].join(", ")})`);
+    }
+    for (const [key, pod] of this.pods) {
+      if (inside(key) && pod.owner === undefined) found.set(bare(key), bare(key));
+    }
+    for (const key of this.services.keys()) {
+      if (inside(key) && !found.has(bare(key))) found.set(bare(key), `${bare(key)} (Service)`);
+    }
+    return { names: [...found.keys()], described: [...found.values()] };
+  }
+}
+
+export function podName(pod: PodObject): string {
+  return `${pod.namespace}/${pod.name}`;
+}
+
+/** An end as people call it. */
+export function endName(end: FlowEnd): string {
+  switch (end.kind) {
+    case "pod": return podName(end.pod);
+    case "node": return `node:${end.node.name}`;
+    case "service": return end.service;
+    case "address": return end.name ?? end.address;
+  }
+}
+
+/** "web (8080/tcp)", "9100/tcp". */
+export function portText({ name, port, protocol }: ContainerPort | ServicePort): string {
+  const proto = typeof protocol === "number" ? protocolName(protocol) : protocol.toLowerCase();
+  return name === "" ? `${port}/${proto}` : `${name} (${port}/${proto})`;
+}
+
+const PROTOCOL_NAMES: Record<number, string> = {
+  1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6", 132: "sctp", 136: "udplite",
+};
+export function protocolName(number: number): string {
+  return PROTOCOL_NAMES[number] ?? String(number);
+}
+
+const bare = (key: string): string => key.slice(key.indexOf("/") + 1);
+
+/** Two texts of one IPv6 address are one address. */
+function plain(address: string): string {
+  if (familyOf(address) === 4) return address;
+  return addressNumber(addressBytes(address)).toString(16);
+}
+
+function serviceEntry(
+  namespace: string, name: string, value: Record<string, unknown>,
+): ServiceEntry {
+  const spec = (value["spec"] ?? {}) as {
+    clusterIP?: string; clusterIPs?: string[];
+    ports?: { name?: string; port: number; protocol?: string }[];
+  };
+  const addresses = spec.clusterIPs ?? (spec.clusterIP === undefined ? [] : [spec.clusterIP]);
+  return {
+    namespace, name,
+    addresses: addresses.filter((address) => address !== "None" && address !== ""),
+    ports: (spec.ports ?? []).map(({ name, port, protocol }) => ({
+      name: name ?? "", port, protocol: { TCP: 6, UDP: 17, SCTP: 132 }[protocol ?? "TCP"] ?? 6,
+    })),
+  };
+}
