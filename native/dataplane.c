@@ -180,7 +180,8 @@ margay_frame margay_worker_frame(margay_dataplane *dp, uint32_t worker) {
   if (worker >= dp->workers) return (margay_frame){0};
   uint8_t *frame = dp->memory + MARGAY_FRAMES + (size_t)worker * MARGAY_FRAME_BYTES;
   return (margay_frame){.slots = (margay_slot *)(frame + MARGAY_FRAME_SLOTS),
-                        .windows = frame + MARGAY_FRAME_WINDOWS};
+                        .windows = frame + MARGAY_FRAME_WINDOWS,
+                        .stages = (const void *)(frame + MARGAY_FRAME_STAGES)};
 }
 
 /* Before target is read: the exchange orders the two, and control's write and read of them. */

@@ -49,10 +49,13 @@ typedef struct {
   uint32_t rule, session, backend, new_length;
 } margay_slot;
 
-/* Where a worker's next frame is written: 256 slots, 256 windows of 128 bytes. */
+/* Where a worker's next frame is written: 256 slots, 256 windows of 128 bytes; and, to be read,
+ * what each policy stage said of each packet: by enum margay_stage, policy slot << 16 | rule, 0 =
+ * not asked. They hold where a packet's reason isn't established. */
 typedef struct {
   margay_slot *slots;
   uint8_t *windows;
+  const uint32_t (*stages)[MARGAY_STAGES_BYTES / 4];
 } margay_frame;
 
 typedef enum {

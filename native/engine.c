@@ -3,16 +3,16 @@
  *   store: table[4096] ◄─ evaluate of each policy instance
  *            ▲ call_indirect
  *          core instance ──► env.memory (shared by every store), host.prefetch
+ *            └ member ─────► margay.member of users' policy instances
  *
- * Imports are resolved by name, once a module: a module can ask for nothing but what `kinds` lists,
- * and only the core is given the table and prefetch. Calls are unchecked: the checked call
- * (type look-up, boxing of values) costs 180 ns instead of 12 and more. */
+ * Imports are resolved by name, once a module: a module can ask for nothing but what `kinds` lists;
+ * only the core is given the table and prefetch, only policies the core's member. Calls are
+ * unchecked: the checked call (type look-up, boxing of values) costs 180 ns instead of 12. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 #include "engine.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +21,7 @@
 #include <wasmtime.h>
 
 #include "layout.h"
+#include "sentence.h"
 
 #if !defined(WASMTIME_FEATURE_THREADS) || !defined(WASMTIME_FEATURE_GC)
 #error "Wasmtime's C API must be built with the features threads and gc (function tables)"
@@ -31,9 +32,10 @@
 #define RESERVATION_BYTES (4ull << 30) /* with it, bounds checks vanish */
 #define IMPORTS_MAX 4
 
-typedef enum { IMPORT_MEMORY, IMPORT_TABLE, IMPORT_PREFETCH, IMPORT_KINDS } import_kind;
+typedef enum { IMPORT_TABLE, IMPORT_PREFETCH, IMPORT_MEMORY, IMPORT_MEMBER, IMPORT_KINDS }
+    import_kind; /* the core may have all but the last, a policy the last two */
 static const struct { const char *module, *name; } kinds[IMPORT_KINDS] = {
-    {"env", "memory"}, {"env", "table"}, {"host", "prefetch"}};
+    {"env", "table"}, {"host", "prefetch"}, {"env", "memory"}, {"margay", "member"}};
 
 static const struct { const char *name; uint32_t arguments; } calls[MARGAY_CALLS] = {
     {"stage", 1}, {"publish", 1}, {"process", 5}, {"age", 3}, {"recover", 1}};
@@ -63,25 +65,12 @@ struct margay_store {
 
 /* ---- Sentences ------------------------------------------------------------------------------ */
 
-/* Text of Wasmtime: several lines, its cause last. One line, blanks folded. */
-static void fold(margay_message *out, const char *prefix, const char *text, size_t length) {
-  size_t n = (size_t)snprintf(out->text, sizeof out->text, "%s", prefix);
-  bool blank = true;
-  for (size_t i = 0; i < length && text[i] && n + 1 < sizeof out->text; i++) {
-    bool space = isspace((unsigned char)text[i]) != 0;
-    if (!space || !blank) out->text[n++] = space ? ' ' : text[i];
-    blank = space;
-  }
-  if (blank && n > 0 && out->text[n - 1] == ' ') n--;
-  out->text[n] = 0;
-}
-
 /* True when there is an error, which is then spent. */
 static bool failed(wasmtime_error_t *error, const char *what, margay_message *out) {
   if (!error) return false;
   wasm_name_t text;
   wasmtime_error_message(error, &text);
-  fold(out, what, text.data, text.size);
+  margay_sentence(out, what, text.data, text.size);
   wasm_byte_vec_delete(&text);
   wasmtime_error_delete(error);
   return true;
@@ -94,7 +83,7 @@ static void trap_sentence(wasm_trap_t *trap, margay_message *out) {
   static const char mark[] = "Caused by:";
   const char *cause = memmem(text.data, text.size, mark, sizeof mark - 1);
   const char *start = cause ? cause + sizeof mark - 1 : text.data;
-  fold(out, "", start, text.size - (size_t)(start - text.data));
+  margay_sentence(out, "", start, text.size - (size_t)(start - text.data));
   wasm_byte_vec_delete(&text);
   wasm_frame_t *frame = wasm_trap_origin(trap);
   if (frame) {
@@ -304,9 +293,9 @@ static bool instantiate(margay_store *store, const margay_code *code, bool core,
   wasmtime_extern_t imports[IMPORTS_MAX];
   for (uint32_t i = 0; i < code->imports; i++) {
     import_kind kind = code->import[i];
-    if (!core && kind != IMPORT_MEMORY) {
-      snprintf(error->text, sizeof error->text, "module: import %s.%s is for the core alone",
-               kinds[kind].module, kinds[kind].name);
+    if (core ? kind == IMPORT_MEMBER : kind < IMPORT_MEMORY) {
+      snprintf(error->text, sizeof error->text, "module: import %s.%s is not for %s",
+               kinds[kind].module, kinds[kind].name, core ? "the core" : "a policy");
       return false;
     }
     imports[i] = store->import[kind];
@@ -327,6 +316,14 @@ static bool export_function(margay_store *store, const wasmtime_instance_t *inst
   else snprintf(error->text, sizeof error->text, "module: no function is exported as %s", name);
   if (found) wasmtime_extern_delete(&item);
   return good;
+}
+
+/* A call from a policy to member stays in Wasm; its type is checked when the policy is linked. */
+static bool offer_member(margay_store *store, const wasmtime_instance_t *core,
+                         margay_message *error) {
+  wasmtime_extern_t *offer = &store->import[IMPORT_MEMBER];
+  offer->kind = WASMTIME_EXTERN_FUNC;
+  return export_function(store, core, "member", &offer->of.func, error);
 }
 
 /* An unchecked call trusts its arity and types, so the core's are checked here. */
@@ -360,6 +357,7 @@ margay_store *margay_store_new(margay_engine *engine, const margay_code *core,
   good = good && instantiate(store, core, true, &instance, error);
   for (margay_call call = 0; call < MARGAY_CALLS && good; call++)
     good = core_export(store, &instance, call, error);
+  good = good && offer_member(store, &instance, error);
   if (!good) return margay_store_delete(store), NULL;
   return store;
 }

@@ -6,6 +6,7 @@
 //               CORE_TRAP, BAD_PREFETCH, CORE_AND_RECOVER_TRAP, NO_VERDICT: as their names say
 //   stage       refuses a record of kind 99 as unknown-record, admits every Module
 //   publish     refuses generation 0
+//   member      holds where set and side add up to the published generation
 
 import binaryen from "binaryen";
 import * as L from "../assembly/layout.ts";
@@ -96,6 +97,10 @@ const wat = (memory: string) => `(module
           (local.set $i (i32.add (local.get $i) (i32.const 1)))
           (br $next))))
     (i32.const 0))
+
+  (func (export "member") (param $packet i32) (param $set i32) (param $side i32) (result i32)
+    (i32.eq (i32.add (local.get $set) (local.get $side))
+      (i32.load (i32.const ${L.ROOT + L.ROOT_PUBLISHED}))))
 
   (func (export "age") (param i32 i32 i32) (result i32) (local.get 2))
 

@@ -116,7 +116,7 @@ describe.skipIf(!built)("native engine, real program", () => {
         });
         expect(dataplane.generation).toBe(1);
       }
-      const bad = await compiler.compile(shop(), 7);
+      const bad = await compiler.compile(shop(), 4);
       expect(() => dataplane.push(bad)).toThrow(/bad-generation \(record 0, detail 2\)/);
       dataplane.push(await compiler.compile(shop(), 2));
       expect(dataplane.generation).toBe(2);

@@ -21,7 +21,7 @@ import { concat } from "../host/dataplane/record.ts";
 import { addonPath } from "../host/dataplane/addon.ts";
 import type { Packet, Result } from "../host/dataplane/dataplane.ts";
 import { NativeDataplane } from "../host/dataplane/native.ts";
-import type { Rule } from "../host/model/program.ts";
+import type { ProgramRule } from "../host/model/program.ts";
 import { DROP, PASS, trafficFrame } from "./native-frames.ts";
 import { packet } from "./packets.ts";
 import { ALLOW, BACKEND1, BACKEND2, BUDGETS, CLIENT, core, shop, UPLINK, VIP4 } from "./shop.ts";
@@ -36,7 +36,7 @@ const FLOWS = 128;
 const SLOTS = GENERATIONS + 1;
 const CLIENT4 = "10.0.0.1";
 const clock = { nowMs: 1_000_000, nowSeconds: 1_700_000_000 };
-const DENY: Rule[] = [{ name: "nothing", action: "deny" }];
+const DENY: ProgramRule[] = [{ name: "nothing", action: "deny" }];
 
 /** Opens the connections; answers what either end sends on, and how it must leave. */
 function connections(dataplane: NativeDataplane) {

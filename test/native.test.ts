@@ -17,7 +17,7 @@ if (!built) console.log("native tests: skipped (not built: npm run build:native)
 const allow = policy("(i32.const 1)");
 const deny = policy("(i32.const 2)");
 const trap = policy("(unreachable)");
-const GENERATED = L.SlotState.Generated;
+const GENERATED = L.SlotState.Generated, USER = L.SlotState.User;
 
 function record(kind: number, body: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(8 + ((body.length + 7) & ~7));
@@ -98,6 +98,30 @@ describe.skipIf(!built)("native engine", () => {
       addon.publish(8);
       expect(run(addon, 0, [5]).packets).toEqual([drop(8)]);
     }));
+
+  test("native-engine: a user's module is linked to the core's member, in both stores", () =>
+    open((addon) => {
+      addon.module(5, USER, raw(`(module
+        (import "margay" "member" (func $member (param i32 i32 i32) (result i32)))
+        (func (export "evaluate") (param i32 i32 i64 i64 i64 i64 i32 i32 i32 i32) (result i32)
+          (i32.or (call $member (local.get 0) (i32.const 1) (i32.const 2))
+            (call $member (local.get 0) (i32.const 2) (i32.const 2)))))`));
+      for (let generation = 1; generation <= 6; generation++) {
+        addon.publish(generation);
+        const holds = generation === 3 || generation === 4;
+        for (const worker of [0, 1]) {
+          expect(run(addon, worker, [5]).packets)
+            .toEqual([holds ? pass(generation) : drop(generation)]);
+        }
+      }
+      expect(addon.traps()).toEqual([]);
+    }));
+
+  test("native-engine: the core can't import what is for policies", () => {
+    const core = raw('(module (import "margay" "member" (func (param i32 i32 i32) (result i32))))');
+    expect(() => new Native({ core, memoryPages: 64 }))
+      .toThrow(/margay\.member is not for the core/);
+  });
 
   test("native-engine: the slot denies, the frame is run again, the trap is reported", () =>
     open((addon) => {
@@ -193,7 +217,8 @@ describe.skipIf(!built)("native engine", () => {
       addon.module(5, GENERATED, allow);
       addon.publish(1);
       for (const [text, message] of [
-        ['(module (import "host" "prefetch" (func (param i32 i32 i32 i32 i32))))', /core alone/],
+        ['(module (import "host" "prefetch" (func (param i32 i32 i32 i32 i32))))',
+          /prefetch is not for a policy/],
         ["(module)", /no function is exported as evaluate/],
       ] as const) {
         addon.module(8, GENERATED, deny);

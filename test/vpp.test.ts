@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import binaryen from "binaryen";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Reason, Verdict } from "../assembly/layout.ts";
+import { Reason, Stage, Verdict } from "../assembly/layout.ts";
 import { openingPacket } from "../examples/capture/opening.ts";
 import { ABI_SECTION, ABI_USER } from "../host/compile/policy.ts";
 import { Compiler, bindRecords } from "../host/compile/program.ts";
@@ -272,8 +272,9 @@ describe("what comes out of VPP", () => {
 00:00:00:092807: ethernet-input
   IP4: 02:00:00:00:01:02 -> 02:fe:00:00:00:00
 00:00:00:092843: margay-ip4-input
-  margay: verdict=${verdict} reason=allowed rule=3:7 direction=return backend=12 sw-if-index=3 ` +
-`length=40 protocol=6 packet=10.0.0.1:1>10.0.1.5:2 rewrite=none
+  margay: verdict=${verdict} reason=allowed rule=3:7 direction=return backend=12 ` +
+`stages=egress:2:0,ingress:3:7 sw-if-index=3 length=40 protocol=6 ` +
+`packet=10.0.0.1:1>10.0.1.5:2 rewrite=none
 00:00:00:092871: pg100-tx
 `;
     expect(parseTrace(block("pass"))).toEqual([{
@@ -281,6 +282,8 @@ describe("what comes out of VPP", () => {
       judged: {
         verdict: Verdict.Pass, reason: Reason.Allowed, policySlot: 3, rule: 7, direction: 1,
         backend: 12, tuple: "10.0.0.1:1>10.0.1.5:2",
+        stages: [{ stage: Stage.Egress, policySlot: 2, rule: 0 },
+          { stage: Stage.Ingress, policySlot: 3, rule: 7 }],
       },
     }]);
     expect(() => parseTrace(block("perhaps"))).toThrow(/unknown name "perhaps"/);

@@ -8,6 +8,7 @@
 #define X(value, text) [value] = text,
 static const char *verdict_names[] = { MARGAY_VERDICTS (X) };
 static const char *reason_names[] = { MARGAY_REASONS (X) };
+static const char *stage_names[] = { MARGAY_STAGE_LIST (X) };
 #undef X
 
 const char *
@@ -41,6 +42,21 @@ format_margay_tuple (u8 *s, va_list *args)
 		 format_margay_address, t->destination, is_ip6, t->destination_port);
 }
 
+/* "egress:3:0,ingress:5:2": the stages that were asked, each with policy slot and rule. */
+static u8 *
+format_margay_stages (u8 *s, va_list *args)
+{
+  const u32 *stages = va_arg (*args, const u32 *);
+  const char *between = "";
+  for (u32 i = 0; i < MARGAY_STAGES; i++)
+    if (stages[i])
+      {
+	s = format (s, "%s%s:%u:%u", between, stage_names[i], stages[i] >> 16, stages[i] & 0xffff);
+	between = ",";
+      }
+  return *between ? s : format (s, "none");
+}
+
 u8 *
 format_margay_trace (u8 *s, va_list *args)
 {
@@ -53,6 +69,7 @@ format_margay_trace (u8 *s, va_list *args)
 	      t->rule & 0xffff, t->direction ? "return" : "forward");
   /* The slot bears id + 1, for zero says that no Service was in play. */
   s = t->backend ? format (s, " backend=%u", t->backend - 1) : format (s, " backend=none");
+  s = format (s, " stages=%U", format_margay_stages, t->stages);
   s = format (s, " sw-if-index=%u length=%u protocol=%u packet=%U", t->sw_if_index,
 	      t->packet_length, t->protocol, format_margay_tuple, &t->before, (int) t->is_ip6);
   if (t->rewritten)

@@ -49,6 +49,7 @@ margay_open_core (vlib_main_t *vm, margay_options *options, u8 *file)
       margay_frame frame = margay_worker_frame (dp, i);
       mm->threads[i].slots = frame.slots;
       mm->threads[i].windows = frame.windows;
+      mm->threads[i].stages = frame.stages;
     }
   mm->workers = options->workers;
   mm->core_file = format (0, "%s%c", file, 0);

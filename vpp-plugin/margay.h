@@ -27,6 +27,7 @@ typedef struct
   CLIB_CACHE_LINE_ALIGN_MARK (cacheline0);
   margay_slot *slots;
   u8 *windows;
+  const u32 (*stages)[MARGAY_STAGES_BYTES / 4];
   u64 sessions_aged;
 } margay_thread_t;
 
@@ -92,6 +93,7 @@ typedef struct
 {
   u8 is_ip6, protocol, verdict, reason, rewritten, direction;
   u32 rule, backend, sw_if_index, packet_length;
+  u32 stages[MARGAY_STAGES]; /* policy slot << 16 | rule, 0 = not asked */
   margay_trace_tuple_t before, after;
 } margay_trace_t;
 

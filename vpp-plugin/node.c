@@ -124,7 +124,9 @@ margay_trace_tuple (margay_trace_tuple_t *t, const u8 *l3, u32 bytes, int is_ip6
   *protocol = is_ip6 ? l3[6] : l3[9];
   clib_memcpy (t->source, l3 + (is_ip6 ? 8 : 12), is_ip6 ? 16 : 4);
   clib_memcpy (t->destination, l3 + (is_ip6 ? 24 : 16), is_ip6 ? 16 : 4);
-  if ((*protocol == IP_PROTOCOL_TCP || *protocol == IP_PROTOCOL_UDP) && bytes >= l4 + 4)
+  if ((*protocol == IP_PROTOCOL_TCP || *protocol == IP_PROTOCOL_UDP ||
+       *protocol == IP_PROTOCOL_SCTP) &&
+      bytes >= l4 + 4)
     {
       t->source_port = l3[l4] << 8 | l3[l4 + 1];
       t->destination_port = l3[l4 + 2] << 8 | l3[l4 + 3];
@@ -134,9 +136,12 @@ margay_trace_tuple (margay_trace_tuple_t *t, const u8 *l3, u32 bytes, int is_ip6
 /* Called before the window goes back: the buffer still holds the packet as it came. */
 static_always_inline void
 margay_add_trace (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t *b,
-		  const margay_slot *slot, const u8 *window, int is_ip6)
+		  const margay_slot *slot, const u8 *window, const u32 *stages, int is_ip6)
 {
   margay_trace_t *t = vlib_add_trace (vm, node, b, sizeof (*t));
+  clib_memset (t->stages, 0, sizeof (t->stages));
+  if (stages && slot->reason != MARGAY_REASON_ESTABLISHED)
+    clib_memcpy (t->stages, stages, sizeof (t->stages));
   t->is_ip6 = is_ip6;
   t->protocol = 0;
   t->verdict = slot->verdict;
@@ -184,7 +189,7 @@ margay_apply (vlib_main_t *vm, vlib_node_runtime_t *node, margay_thread_t *mt, v
     {
       if (PREDICT_FALSE ((node->flags & VLIB_NODE_FLAG_TRACE) &&
 			 (b[i]->flags & VLIB_BUFFER_IS_TRACED)))
-	margay_add_trace (vm, node, b[i], slot, window, is_ip6);
+	margay_add_trace (vm, node, b[i], slot, window, mt->stages[i], is_ip6);
       /* The program makes no replies yet: whatever is not a pass is a drop. */
       if (PREDICT_TRUE (slot->verdict == MARGAY_VERDICT_PASS))
 	{
@@ -218,7 +223,7 @@ margay_drop_all (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t **b, 
 	.reason = reason,
       };
       if (b[i]->flags & VLIB_BUFFER_IS_TRACED)
-	margay_add_trace (vm, node, b[i], &slot, vlib_buffer_get_current (b[i]), is_ip6);
+	margay_add_trace (vm, node, b[i], &slot, vlib_buffer_get_current (b[i]), NULL, is_ip6);
       b[i]->error = node->errors[reason];
       next[i] = MARGAY_NEXT_DROP;
     }

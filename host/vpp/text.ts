@@ -4,15 +4,16 @@
 import * as layout from "../../assembly/layout.ts";
 import type { Reason, Verdict } from "../../assembly/layout.ts";
 import { kebab } from "../model/names.ts";
-import type { SessionView } from "../dataplane/dataplane.ts";
+import type { SessionView, StageRule } from "../dataplane/dataplane.ts";
 
 /** Numbers of an enum by the text that C, metrics and CLI use: the name in kebab case. */
-function numbersByText(name: "Reason" | "Verdict"): Map<string, number> {
+function numbersByText(name: "Reason" | "Stage" | "Verdict"): Map<string, number> {
   const members = (layout as unknown as Record<string, Record<string, string | number>>)[name]!;
   const numbers = Object.entries(members).filter(([, value]) => typeof value === "number");
   return new Map(numbers.map(([text, value]) => [kebab(text), value as number]));
 }
 const REASONS = numbersByText("Reason");
+const STAGES = numbersByText("Stage");
 const VERDICTS = numbersByText("Verdict");
 
 function known(numbers: Map<string, number>, text: string | undefined, line: string): number {
@@ -34,6 +35,7 @@ export interface TracedPacket {
   judged: {
     verdict: Verdict; reason: Reason; policySlot: number; rule: number; direction: number;
     backend: number | undefined;
+    stages: StageRule[];
     /** Tuple after the rewrite, as printed: source:port>destination:port. */
     tuple: string;
   } | undefined;
@@ -70,8 +72,19 @@ function parseVerdict(line: string): NonNullable<TracedPacket["judged"]> {
     rule: rule!,
     direction: field.get("direction") === "return" ? 1 : 0,
     backend: backend === "none" ? undefined : Number(backend),
+    stages: parseStages(field.get("stages"), line),
     tuple: rewrite === "none" ? field.get("packet")! : rewrite,
   };
+}
+
+/** "egress:3:0,ingress:5:2", each a stage, a policy slot and a rule; or "none". */
+function parseStages(text: string | undefined, line: string): StageRule[] {
+  if (text === undefined || text === "none") return [];
+  return text.split(",").map((each) => {
+    const [name, policySlot, rule] = each.split(":");
+    const stage = known(STAGES, name, line);
+    return { stage, policySlot: Number(policySlot), rule: Number(rule) };
+  });
 }
 
 /** The text of `show margay counters`. */

@@ -99,12 +99,34 @@ function openings(): Packet[] {
     add(CLIENT, { from: client, to: vip, port: 80, sourcePort: 35000, flags: "SA" });
     add(CLIENT, { from: client, to: vip, port: 80, sourcePort: 35001, flags: "R" });
     add(CLIENT, { from: client, to: vip, port: 80, sourcePort: 35002, flags: "A" });
+    unusual(client, vip, backend, outside).forEach((spec) => add(CLIENT, spec));
     for (const [, damage] of BROKEN) {
       const good = packet({ from: client, to: vip, port: 80, sourcePort: 36000, flags: "S" });
       list.push({ interface: CLIENT, bytes: damage(good) });
     }
   }
   return list;
+}
+
+/** Protocols by number, parts of datagrams, headers between IP and TCP. */
+function unusual(client: string, vip: string, backend: string, outside: string): Spec[] {
+  const four = !client.includes(":");
+  const toVip = { from: client, to: vip, port: 80, flags: "S" };
+  const direct = [outside, backend].flatMap((to): Spec[] => [
+    { from: client, to, protocol: "sctp", port: 9, sourcePort: 37000 },
+    { from: client, to, protocol: 47 },
+    { from: client, to, protocol: "icmp", icmpType: four ? 3 : 1, icmpCode: 1 },
+  ]);
+  return [
+    ...direct,
+    { ...toVip, sourcePort: 37001, fragment: { offset: 0, more: true } },
+    { ...toVip, sourcePort: 37002, fragment: { offset: 1, more: false } },
+    { ...toVip, sourcePort: 37003, fragment: { offset: 90, more: true } },
+    // Denied, for VPP takes packets with options out before the plugin sees them.
+    ...four ? [{ from: client, to: backend, port: 22, options: new Uint8Array(4).fill(1) }]
+      : [{ ...toVip, sourcePort: 37004,
+        extensions: [{ number: 60, body: Uint8Array.of(0, 1, 4, 0, 0, 0, 0) }] }],
+  ];
 }
 
 /** The replies to what passed: addresses and ports turned round, from the interface it went to. */
