@@ -1,45 +1,38 @@
-// The command: `margay replay CAPTURE --program FILE`. `npm start` runs it on the capture and the
-// program of examples/.
+// The command, `margay`. Each command registers itself, and loads what it needs when it runs.
 //
-// Exit status: 0 done, 1 engines differ, 2 the command, a file or an engine can't be used, 3 the
-// capture is damaged (what stands before the damage was replayed), 4 a bug: something that nobody
-// expected.
+// Exit status: 0 done; 1 what was asked about is not so (a test failed, engines differ, a module is
+// refused); 2 the command or a file can't be used; 3 an engine is not here; 4 a bug: something that
+// nobody expected. What else a command answers, its own file says.
 
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import pc from "picocolors";
-import { ENGINES } from "./replay/engines.ts";
-import type { Engine } from "./replay/engines.ts";
-import { CommandError, replayCommand } from "./replay/command.ts";
-import type { ReplayOptions } from "./replay/command.ts";
+import { checkCommand } from "./check/command.ts";
+import { verdictCommand } from "./cluster/command.ts";
+import { CommandError } from "./command-error.ts";
+import { moduleCommand } from "./module/command.ts";
+import { replayCommand } from "./replay/command.ts";
+import { testCommand } from "./testing/command.ts";
 
 const STATUS_USAGE = 2;
 const STATUS_BUG = 4;
 
-function engine(name: string, before: Engine[] | undefined): Engine[] {
-  const found = ENGINES.find((one) => one.name === name);
-  if (found === undefined) {
-    const known = ENGINES.map((one) => one.name).join(", ");
-    throw new InvalidArgumentError(`There is no engine "${name}"; known are ${known}.`);
-  }
-  return [...(before ?? []), found];
-}
+// `margay … | head`: who reads no more wants no more.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(0);
+});
 
 const program = new Command("margay")
-  .description("The packet program of a node, run on captures")
+  .description("A node's packet program: policies checked, tested, explained, run on captures")
   .exitOverride((error) => {
     process.exit(error.exitCode === 0 ? 0 : STATUS_USAGE);
   });
 
-program.command("replay")
-  .description("runs a capture (pcap or pcapng) through a program, and reports")
-  .argument("<capture>", "packets as the node's interfaces received them")
-  .requiredOption("--program <file>", "the program: endpoints, services, policies (JSON)")
-  .option("--out <file>", "write the packets that leave, rewritten (pcapng)")
-  .option("--engine <name>", "node, native or vpp, compared (default: all that are here)", engine)
-  .option("--interface <name>", "where packets came in that the capture doesn't tell of")
-  .action(async (capture: string, options: ReplayOptions) => {
-    process.exitCode = await replayCommand(capture, options, (line) => console.log(line));
-  });
+replayCommand(program);
+checkCommand(program);
+testCommand(program);
+moduleCommand(program);
+verdictCommand(program);
 
 try {
   await program.parseAsync();
@@ -47,5 +40,5 @@ try {
   const expected = error instanceof CommandError;
   const text = expected ? error.message : (error as Error).stack ?? String(error);
   for (const line of text.split("\n")) console.error(`${pc.red("margay:")} ${line}`);
-  process.exitCode = expected ? STATUS_USAGE : STATUS_BUG;
+  process.exitCode = expected ? error.status : STATUS_BUG;
 }

@@ -1,5 +1,5 @@
 // Makes examples/capture/shop.pcapng: HTTP and DNS clients and servers really run, in network
-// namespaces, against the Services of examples/shop.json, over IPv4 and IPv6.
+// namespaces, as the pods of examples/shop and the world around them, over IPv4 and IPv6.
 //
 //   npm run capture          as root, on Linux; says what is missing
 //
@@ -13,17 +13,22 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readCaptureFile, writeCapture } from "../../host/input/pcap.ts";
 import type { CapturedPacket, CaptureInterface } from "../../host/input/pcap.ts";
-import { openProgram } from "./choose.ts";
+import { openShop } from "./choose.ts";
 import type { ShopProgram } from "./choose.ts";
 import { missing, Network } from "./network.ts";
 import type { Carriage } from "./network.ts";
-import { ADMIN_PORT, dnsmasqCommand, PAGES_PORT, serveHttp } from "./servers.ts";
-import { command, plan, SPOOFED } from "./visits.ts";
+import { dnsmasqCommand, serveHttp } from "./servers.ts";
+import { command, NODE, plan, SPOOFED, WORLD_NAME } from "./visits.ts";
 import type { Visit } from "./visits.ts";
 
 const OUTPUT = "examples/capture/shop.pcapng";
-const BYTES_MAX = 1_000_000;
+const BYTES_MAX = 200_000;
 const READY_TRIES = 100;
+const VISITS_AT_ONCE = 4;
+const DNS_PORT = 53;
+/** What the world answers at: the card networks and the smart host. */
+const WORLD_PORTS = [443, 25];
+const DNS = "kube-system/kube-dns";
 
 async function make(): Promise<void> {
   const problems = missing();
@@ -32,12 +37,12 @@ async function make(): Promise<void> {
     process.exitCode = 2;
     return;
   }
-  const program = await openProgram("examples/shop.json");
-  const visits = plan(program);
+  const shop = await openShop();
+  const visits = plan(shop);
   const carriages = visits.filter(({ kind }) => kind !== "ping").map((visit) =>
-    carriage(visit, program));
+    carriage(visit, shop));
   const folder = mkdtempSync(join(tmpdir(), "margay-capture-"));
-  const network = new Network(program.pods);
+  const network = await Network.make(shop.places, NODE);
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => {
       network.close();
@@ -45,9 +50,9 @@ async function make(): Promise<void> {
     });
   }
   try {
-    network.addForeignAddress("client", SPOOFED);
+    await network.addForeignAddress(visits.find(({ source }) => source === SPOOFED)!.pod, SPOOFED);
     network.carry(carriages);
-    await startServers(network, program);
+    await startServers(network, shop);
     const recorder = await network.capture(folder);
     await makeVisits(network, visits, carriages);
     write(await recorder.stop());
@@ -57,33 +62,35 @@ async function make(): Promise<void> {
   }
 }
 
-function carriage(visit: Visit, program: ShopProgram): Carriage {
+function carriage(visit: Visit, shop: ShopProgram): Carriage {
   const { source, sourcePort, destination, destinationPort } = visit;
   const opening = {
     protocol: visit.kind === "dns" ? "udp" as const : "tcp" as const,
     source, sourcePort, destination, destinationPort,
   };
-  return { ...opening, to: program.choose(visit.pod, opening) };
+  return { ...opening, to: shop.choose(visit.pod, opening) };
 }
 
-async function startServers(network: Network, program: ShopProgram): Promise<void> {
-  const names = [
-    { name: "shop.example", addresses: program.services.get("http")! },
-    ...program.pods.filter(({ name }) => name.startsWith("http-")).map((pod) =>
-      ({ name: `${pod.name}.example`, addresses: pod.addresses })),
-  ].flatMap(({ name, addresses }) => addresses.map((address) => ({ name, address })));
-  for (const { name } of program.pods) {
-    if (name.startsWith("http-")) {
-      network.startIn(name, process.execPath, process.argv[1]!, "serve-http", name);
-      for (const port of [PAGES_PORT, ADMIN_PORT]) {
-        await ready(network, name, ["curl", "-sf", `http://127.0.0.1:${port}/`]);
-      }
-    } else if (name.startsWith("dns-")) {
-      const [dnsmasq, ...args] = dnsmasqCommand(5353, names);
-      network.startIn(name, dnsmasq!, ...args);
-      await ready(network, name, ["dig", "@127.0.0.1", "-p", "5353", "+tries=1", "shop.example"]);
-    }
+async function startServers(network: Network, shop: ShopProgram): Promise<void> {
+  const names = ["shop/api", "shop/catalogue", "shop/db"].flatMap((service) =>
+    shop.vips(service).map((address) =>
+      ({ name: service.split("/").reverse().join("."), address })));
+  const servers = new Set(shop.pods(DNS).map(({ name }) => name));
+  for (const name of servers) {
+    const [dnsmasq, ...args] = dnsmasqCommand(DNS_PORT, names);
+    network.startIn(name, dnsmasq!, ...args);
   }
+  const http = shop.all.filter(({ name, ports }) => ports.length > 0 && !servers.has(name));
+  for (const { name, ports } of [...http, { name: WORLD_NAME, ports: WORLD_PORTS }]) {
+    network.startIn(name, process.execPath, process.argv[1]!, "serve-http", name,
+      ...ports.map(String));
+  }
+  await Promise.all([
+    ...[...servers].map((name) =>
+      ready(network, name, ["dig", "@127.0.0.1", "+tries=1", names[0]!.name])),
+    ...http.flatMap(({ name, ports }) => ports.map((port) =>
+      ready(network, name, ["curl", "-sf", `http://127.0.0.1:${port}/`]))),
+  ]);
 }
 
 /** Inside the server's own pod, so that no packet of it is captured. */
@@ -98,26 +105,33 @@ async function ready(network: Network, pod: string, probe: string[]): Promise<vo
   throw new Error(`the server in ${pod} doesn't answer ${probe.join(" ")}: ${last.trim()}`);
 }
 
-/** One after another; whether each was answered has to agree with what the program chose. */
+/** Some at a time, what is denied at once at the end; as the program chose, so it must be. */
 async function makeVisits(network: Network, visits: Visit[], carriages: Carriage[]): Promise<void> {
   const denied = new Set(carriages.filter(({ to }) => to === undefined)
     .map(({ source, sourcePort }) => `${source} ${sourcePort}`));
-  for (const visit of visits) {
+  const isDenied = (visit: Visit): boolean => denied.has(`${visit.source} ${visit.sourcePort}`);
+  const make = async (visit: Visit): Promise<void> => {
     const { code, output } = await network.runIn(visit.pod, command(visit));
-    const expected = !denied.has(`${visit.source} ${visit.sourcePort}`);
-    if ((code === 0) === expected) continue;
+    if ((code === 0) !== isDenied(visit)) return;
     const what = `${command(visit).join(" ").slice(0, 200)} in ${visit.pod}`;
-    throw new Error(`${what}: ${expected ? "not answered" : "answered"}: ${output.trim()}`);
+    const came = isDenied(visit) ? "answered" : "not answered";
+    throw new Error(`${what}: ${came}: ${output.trim()}`);
+  };
+  const allowed = visits.filter((visit) => !isDenied(visit));
+  for (let from = 0; from < allowed.length; from += VISITS_AT_ONCE) {
+    await Promise.all(allowed.slice(from, from + VISITS_AT_ONCE).map(make));
   }
+  await Promise.all(visits.filter(isDenied).map(make));
 }
 
-/** Merges what each pod sent, by time, into one file with the pods' names at the interfaces. */
+/** Merges what each interface bore, by time, into one file with the interfaces' names. */
 function write(records: { name: string; file: string }[]): void {
   const interfaces: CaptureInterface[] = [];
   const packets: CapturedPacket[] = [];
   for (const { name, file } of records) {
     const capture = readCaptureFile(file);
     if (capture.error !== undefined) throw capture.error;
+    if (capture.packets.length === 0) continue;
     const index = interfaces.push({ ...capture.interfaces[0]!, name }) - 1;
     for (const packet of capture.packets) packets.push({ ...packet, interface: index });
   }
@@ -125,8 +139,10 @@ function write(records: { name: string; file: string }[]): void {
   writeFileSync(OUTPUT, writeCapture("pcapng", interfaces, packets));
   const bytes = statSync(OUTPUT).size;
   if (bytes > BYTES_MAX) throw new Error(`${OUTPUT} has ${bytes} bytes, at most ${BYTES_MAX}`);
-  console.log(`${OUTPUT}: ${packets.length} packets of ${interfaces.length} pods, ${bytes} bytes`);
+  console.log(`${OUTPUT}: ${packets.length} packets at ${interfaces.length} interfaces, ` +
+    `${bytes} bytes`);
 }
 
-if (process.argv[2] === "serve-http") await serveHttp(process.argv[3]!);
+const [, , what, name, ...ports] = process.argv;
+if (what === "serve-http") await serveHttp(name!, ports.map(Number));
 else await make();

@@ -1,9 +1,9 @@
-// The pods' network of the capture, for real: a namespace for each endpoint, one for the node
-// between them, and a capture of what each endpoint sends.
+// The pods' network of the capture, for real: a namespace for each pod and for the world, one for
+// the node between them, and a capture of what each of them sends.
 //
-//  ┌─ client ─┐            ┌──────────── node ─────────────┐            ┌─ http-1 ─┐
-//  │     eth0 │── veth ──► │ client  routes, DNAT   http-1 │ ◄── veth ──│ eth0     │
-//  └──────────┘   capture: └───────────────────────────────┘ :capture   └──────────┘
+//  ┌─ shop/web ─┐           ┌───────────── node ──────────────┐           ┌─ world ─┐
+//  │       eth0 │── veth ──►│ cali1b2…   routes, DNAT    eth0 │◄── veth ──│ eth0    │
+//  └────────────┘   capture:└─────────────────────────────────┘:capture   └─────────┘
 //
 // The node answers for 169.254.1.1 and fe80::1, as Calico's pods have it, so pods share no link. A
 // capture point sees inbound packets only, before the node's DNAT: requests as the client sent
@@ -11,11 +11,12 @@
 //
 // Limits: Linux, root, nftables and the tools of TOOLS. Everything made is removed by close().
 
-import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { execFile, execFileSync, spawn, spawnSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { isIPv6 } from "node:net";
 import { join } from "node:path";
+import { promisify } from "node:util";
 
 /** Command and the Debian package that has it. */
 const TOOLS: readonly [string, string][] = [
@@ -30,6 +31,8 @@ const CAPTURED = "ip or (ip6 and ip6[6] != 0 and not (ip6[6] = 58 and ip6[40] > 
 
 export interface Pod {
   name: string;
+  /** Its interface on the node. */
+  interface: string;
   addresses: string[];
 }
 
@@ -67,56 +70,67 @@ export class Network {
   private readonly made: string[] = [];
   private readonly running: ChildProcess[] = [];
 
-  constructor(private readonly pods: Pod[]) {
+  private constructor(private readonly pods: Pod[]) {}
+
+  static async make(pods: Pod[], nodeAddress: string): Promise<Network> {
+    const network = new Network(pods);
     try {
-      this.addNamespace(this.node);
-      // Before the veths: new interfaces inherit these.
-      for (const setting of [
-        "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.ipv4.conf.all.rp_filter=0",
-        "net.ipv4.conf.default.rp_filter=0", "net.ipv6.conf.default.accept_dad=0",
-      ]) {
-        run("ip", "netns", "exec", this.node, "sysctl", "-qw", setting);
-      }
-      for (const pod of pods) this.addPod(pod);
+      await network.addNode(nodeAddress);
+      await Promise.all(pods.map((pod) => network.addPod(pod)));
+      return network;
     } catch (error) {
-      this.close();
+      network.close();
       throw error;
     }
   }
 
-  private addNamespace(name: string): void {
-    run("ip", "netns", "add", name);
-    this.made.push(name);
-    run("ip", "-n", name, "link", "set", "lo", "up");
+  private async addNode(address: string): Promise<void> {
+    await this.addNamespace(this.node);
+    await run("ip", "-n", this.node, "addr", "add", `${address}/32`, "dev", "lo");
+    // Before the veths: new interfaces inherit these.
+    await run("ip", "netns", "exec", this.node, "sysctl", "-qw", "net.ipv4.ip_forward=1",
+      "net.ipv6.conf.all.forwarding=1", "net.ipv4.conf.all.rp_filter=0",
+      "net.ipv4.conf.default.rp_filter=0", "net.ipv6.conf.default.accept_dad=0");
   }
 
-  private addPod({ name, addresses }: Pod): void {
-    const pod = this.prefix + name;
-    this.addNamespace(pod);
-    run("ip", "netns", "exec", pod, "sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0");
-    run("ip", "-n", this.node, "link", "add", name, "type", "veth", "peer", "name", "eth0",
+  private async addNamespace(name: string): Promise<void> {
+    await run("ip", "netns", "add", name);
+    this.made.push(name);
+    await run("ip", "-n", name, "link", "set", "lo", "up");
+  }
+
+  /** A namespace's name holds no slash. */
+  private placeOf(name: string): string {
+    return this.prefix + this.pods.findIndex((pod) => pod.name === name);
+  }
+
+  private async addPod({ name: podName, interface: name, addresses }: Pod): Promise<void> {
+    const pod = this.placeOf(podName);
+    await this.addNamespace(pod);
+    await run("ip", "netns", "exec", pod, "sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0");
+    await run("ip", "-n", this.node, "link", "add", name, "type", "veth", "peer", "name", "eth0",
       "netns", pod);
     for (const [namespace, device] of [[this.node, name], [pod, "eth0"]] as const) {
       const off = OFFLOADS.flatMap((offload) => [offload, "off"]);
-      run("ip", "netns", "exec", namespace, "ethtool", "-K", device, ...off);
-      run("ip", "-n", namespace, "link", "set", device, "up");
+      await run("ip", "netns", "exec", namespace, "ethtool", "-K", device, ...off);
     }
-    run("ip", "-n", this.node, "addr", "add", "169.254.1.1/32", "dev", name);
-    run("ip", "-n", this.node, "addr", "add", "fe80::1/64", "dev", name, "nodad");
-    run("ip", "-n", pod, "route", "add", "169.254.1.1", "dev", "eth0");
-    run("ip", "-n", pod, "route", "add", "default", "via", "169.254.1.1");
-    run("ip", "-n", pod, "-6", "route", "add", "default", "via", "fe80::1", "dev", "eth0");
-    for (const address of addresses) {
-      const host = isIPv6(address) ? `${address}/128` : `${address}/32`;
-      const nodad = isIPv6(address) ? ["nodad"] : [];
-      run("ip", "-n", pod, "addr", "add", host, "dev", "eth0", ...nodad);
-      run("ip", "-n", this.node, "route", "add", host, "dev", name);
-    }
+    const hosts = addresses.map((address) => `${address}/${isIPv6(address) ? 128 : 32}`);
+    await batch(this.node, [
+      `link set ${name} up`, `addr add 169.254.1.1/32 dev ${name}`,
+      `addr add fe80::1/64 dev ${name} nodad`,
+      ...hosts.map((host) => `route add ${host} dev ${name}`),
+    ]);
+    await batch(pod, [
+      "link set eth0 up",
+      ...hosts.map((host) => `addr add ${host} dev eth0${host.includes(":") ? " nodad" : ""}`),
+      "route add 169.254.1.1 dev eth0", "route add default via 169.254.1.1",
+      "route add default via fe80::1 dev eth0",
+    ]);
   }
 
   /** An address that a pod has no right to: it can send from it, nothing comes back. */
-  addForeignAddress(pod: string, address: string): void {
-    run("ip", "-n", this.prefix + pod, "addr", "add", `${address}/32`, "dev", "eth0");
+  async addForeignAddress(pod: string, address: string): Promise<void> {
+    await run("ip", "-n", this.placeOf(pod), "addr", "add", `${address}/32`, "dev", "eth0");
   }
 
   /** Tells the node where each connection goes, by its source port. */
@@ -128,23 +142,23 @@ export class Network {
   /** Captures what each pod sends, from now on; one file for each in the folder. */
   async capture(folder: string): Promise<Recorder> {
     const recorder = new Recorder();
-    for (const { name } of this.pods) {
+    await Promise.all(this.pods.map(({ interface: name }) => {
       const file = join(folder, `${name}.pcap`);
       const child = this.start(this.node, "tcpdump", "-n", "-i", name, "-Q", "in",
         "--immediate-mode", "--time-stamp-precision", "nano", "-Z", "root", "-w", file, CAPTURED);
-      await recorder.add(name, file, child);
-    }
+      return recorder.add(name, file, child);
+    }));
     return recorder;
   }
 
   /** A program inside a pod, until close(). */
   startIn(pod: string, command: string, ...args: string[]): ChildProcess {
-    return this.start(this.prefix + pod, command, ...args);
+    return this.start(this.placeOf(pod), command, ...args);
   }
 
   /** Runs a program inside a pod to its end; its exit code and its output. */
   async runIn(pod: string, command: string[]): Promise<{ code: number; output: string }> {
-    const child = this.start(this.prefix + pod, ...(command as [string, ...string[]]));
+    const child = this.start(this.placeOf(pod), ...(command as [string, ...string[]]));
     let output = "";
     for (const stream of [child.stdout!, child.stderr!]) {
       stream.setEncoding("utf8").on("data", (text: string) => (output += text));
@@ -188,10 +202,12 @@ export class Recorder {
 
   /** Ends the capture; throws where the kernel had to drop packets. */
   async stop(): Promise<{ name: string; file: string }[]> {
-    for (const { name, child, said } of this.all) {
+    await Promise.all(this.all.map(async ({ child }) => {
       const closed = once(child, "close");
       child.kill("SIGINT");
       await closed;
+    }));
+    for (const { name, said } of this.all) {
       const summary = said.join("").trim();
       if (!/^0 packets dropped by kernel/m.test(summary)) {
         throw new Error(`tcpdump at ${name} lost packets: ${summary}`);
@@ -201,8 +217,21 @@ export class Recorder {
   }
 }
 
-function run(command: string, ...args: string[]): void {
-  execFileSync(command, args, { stdio: ["ignore", "ignore", "pipe"] });
+const execute = promisify(execFile);
+
+async function run(command: string, ...args: string[]): Promise<void> {
+  await execute(command, args);
+}
+
+/** Lines of ip's, in one run. */
+async function batch(namespace: string, lines: string[]): Promise<void> {
+  const child = spawn("ip", ["-n", namespace, "-batch", "-"],
+    { stdio: ["pipe", "ignore", "pipe"] });
+  let said = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (said += text));
+  child.stdin.end(lines.map((line) => `${line}\n`).join(""));
+  const [code] = await once(child, "close");
+  if (code !== 0) throw new Error(`ip in ${namespace}: ${said.trim()}`);
 }
 
 /** A map for each family and protocol: (source, port, destination, port) to (backend, port). */

@@ -1,17 +1,16 @@
 // The servers of the capture: Node's HTTP server with the shop's pages, run in the namespace of
-// each HTTP pod by `node capture.js serve-http NAME`, and dnsmasq with the shop's names in each DNS
-// pod.
+// each pod and of the world by `node make.js serve-http NAME PORT...`, and dnsmasq with the shop's
+// names in each DNS pod. What isn't HTTP in a real shop (the database's port, the queue's) answers
+// HTTP here: policies see addresses, protocols and ports.
 
 import { createServer } from "node:http";
 import type { RequestListener } from "node:http";
 import { once } from "node:events";
 
-export const PAGES_PORT = 8080;
-export const ADMIN_PORT = 9090;
-const GOODS = 60;
+const GOODS = 40;
 
-/** Serves pages and the admin port until the process is ended; says "ready" on standard output. */
-export async function serveHttp(name: string): Promise<void> {
+/** Serves at those ports until the process is ended; says "ready" on standard output. */
+export async function serveHttp(name: string, serverPorts: number[]): Promise<void> {
   const catalogue = JSON.stringify(Array.from({ length: GOODS }, (_, index) => ({
     id: index + 1, name: `Lamp ${index + 1}`, price: 1999 + 250 * index, stock: (index * 7) % 31,
   })));
@@ -29,7 +28,7 @@ export async function serveHttp(name: string): Promise<void> {
       response.writeHead(404).end("no such page\n");
     }
   };
-  for (const port of [PAGES_PORT, ADMIN_PORT]) {
+  for (const port of serverPorts) {
     const server = createServer(pages).listen(port, "::");
     await once(server, "listening");
   }
@@ -45,7 +44,7 @@ export interface NamedAddress {
 export function dnsmasqCommand(port: number, names: NamedAddress[]): string[] {
   return [
     "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--pid-file=", "--user=root", "--no-resolv",
-    "--no-hosts", `--port=${port}`, "--txt-record=shop.example,lamps,since 1979",
+    "--no-hosts", `--port=${port}`,
     ...names.map(({ name, address }) => `--host-record=${name},${address}`),
   ];
 }

@@ -1,12 +1,26 @@
-// Who calls whom in the capture: the connections to the Services, straight between pods, and those
-// that policy denies. Each has a fixed source port, so that the node can be told beforehand where
-// it goes.
+// Who calls whom in the capture: visitors from the world, the shop's services among themselves, the
+// keepers; and those that policy denies. Each has a fixed source port, so that the node can be told
+// beforehand where it goes.
 
 import { isIPv6 } from "node:net";
-import { ADMIN_PORT, PAGES_PORT } from "./servers.ts";
+
+/** The world behind eth0: addresses that no pod has. */
+export const VISITOR = ["198.51.100.7", "2001:db8:7::7"];
+export const BLOCKED = "198.51.100.66";
+export const CARDS = ["203.0.113.10", "2001:db8:cafe::10"];
+export const SMART_HOST = "192.0.2.25";
+export const OFFICE = "192.168.10.50";
+export const NODE = "192.168.10.11";
+export const WORLD = [...VISITOR, BLOCKED, ...CARDS, SMART_HOST, OFFICE];
+/** The pod-side name of the world in the capture's network. */
+export const WORLD_NAME = "world";
+/** An address that no pod has: what the cart sends from it is spoofed. */
+export const SPOOFED = "10.65.0.199";
+const METADATA = "169.254.169.254";
 
 export interface Visit {
   kind: "http" | "dns" | "ping";
+  /** "namespace/pod", or WORLD_NAME. */
   pod: string;
   source: string;
   /** 0 for a ping. */
@@ -17,47 +31,85 @@ export interface Visit {
   asks: string[];
 }
 
-const HTTP_VISITS = 32;
-const DNS_VISITS = 32;
-/** curl's own timer for connections that nobody answers: a SYN and its repetition. */
-const CONNECT_SECONDS = "1.3";
-const ORDER = "x".repeat(2500);
+/** Enough for a SYN, not for its repetition. */
+const CONNECT_SECONDS = "0.8";
+const ORDER = "x".repeat(1200);
 
-/** An address that no pod has: what is sent from it is spoofed. */
-export const SPOOFED = "10.244.0.99";
-
-interface Shop {
-  /** Address of an endpoint or a Service, by name and family. */
-  address(name: string, family: 4 | 6): string;
+/** What the visits need to know of the shop. */
+export interface Shop {
+  /** Pods of a workload, "shop/web". */
+  pods(workload: string): { name: string; addresses: string[] }[];
+  /** VIPs of a Service, "shop/web". */
+  vips(service: string): string[];
 }
 
 export function plan(shop: Shop): Visit[] {
   const visits: Visit[] = [];
   let port = 40_000;
-  const add = (kind: Visit["kind"], pod: string, family: 4 | 6, to: string, toPort: number,
-    asks: string[]) => visits.push({
-    kind, pod, source: shop.address(pod, family), sourcePort: kind === "ping" ? 0 : (port += 1),
-    destination: shop.address(to, family), destinationPort: toPort, asks,
-  });
-  const pages = [["/"], ["/", "/catalogue.json"], ["/", "+"], ["/nothing"]];
-  const names = ["shop.example", "http-1.example", "http-3.example", "nobody.example"];
-  for (let index = 0; index < Math.max(HTTP_VISITS, DNS_VISITS); index += 1) {
-    const family = index % 2 === 0 ? 4 : 6;
-    const turn = index >> 1;
-    if (index < DNS_VISITS) add("dns", "client", family, "dns", 53, [names[turn % 4]!]);
-    if (index < HTTP_VISITS) add("http", "client", family, "http", 80, pages[turn % 4]!);
+  const family = <T extends string>(of: T[], number: 4 | 6): T => {
+    const found = of.find((one) => isIPv6(one) === (number === 6));
+    if (found === undefined) throw new Error(`no IPv${number} address among ${of.join(", ")}`);
+    return found;
+  };
+  const add = (
+    kind: Visit["kind"], pod: string, source: string, to: string, toPort: number, asks: string[],
+  ): void => {
+    const sourcePort = kind === "ping" ? 0 : (port += 1);
+    visits.push({ kind, pod, source, sourcePort, destination: to, destinationPort: toPort, asks });
+  };
+  let turn = 0;
+  /** From a workload's pods by turns. */
+  const from = (
+    workload: string, number: 4 | 6, kind: Visit["kind"], to: string[], toPort: number,
+    asks: string[] = ["/"],
+  ): void => {
+    const pods = shop.pods(workload);
+    const { name, addresses } = pods[turn++ % pods.length]!;
+    add(kind, name, family(addresses, number), family(to, number), toPort, asks);
+  };
+  const names = ["api.shop", "catalogue.shop", "db.shop", "nowhere.shop"];
+  const pages = [["/", "/catalogue.json"], ["/"], ["/", "+"], ["/nothing"]];
+  for (const number of [4, 6] as const) {
+    const service = (name: string): string[] => [family(shop.vips(name), number)];
+    const pod = (workload: string): string[] => [family(shop.pods(workload)[0]!.addresses, number)];
+    ["shop/web", "shop/api", "shop/cart", "shop/orders"].forEach((workload, index) =>
+      from(workload, number, "dns", service("kube-system/kube-dns"), 53, [names[index]!]));
+    for (const asks of pages) {
+      add("http", WORLD_NAME, family(VISITOR, number), service("shop/web")[0]!, 80, asks);
+    }
+    for (const asks of pages.slice(1)) {
+      from("shop/web", number, "http", service("shop/api"), 80, asks);
+    }
+    for (const back of ["catalogue", "catalogue", "cart", "orders", "search"]) {
+      from("shop/api", number, "http", service(`shop/${back}`), 80);
+    }
+    from("shop/api", number, "http", service("shop/cache"), 6379);
+    from("shop/cart", number, "http", service("shop/cache"), 6379, ["/", "+"]);
+    for (const workload of ["catalogue", "search", "orders"]) {
+      from(`shop/${workload}`, number, "http", service("shop/db"), 5432);
+    }
+    from("shop/orders", number, "http", service("shop/queue"), 5672, ["+"]);
+    from("shop/orders", number, "http", service("shop/payment"), 443, ["+"]);
+    from("shop/payment", number, "http", CARDS, 443, ["+"]);
+    from("shop/mail", number, "http", service("shop/queue"), 5672);
+    from("shop/admin", number, "http", service("shop/mail"), 25, ["+"]);
+    from("ops/toolbox", number, "http", service("shop/admin"), 80);
+    from("ops/backup", number, "http", service("shop/db"), 5432);
+    from("monitoring/prometheus", number, "http", pod("shop/web"), 9100);
+    from("ops/toolbox", number, "ping", pod("shop/api"), 0);
+    // Denied: at the sender's end, at the receiver's, and by those who run the platform.
+    from("shop/web", number, "http", service("shop/db"), 5432);
+    from("ops/toolbox", number, "http", service("shop/payment"), 443);
+    from("shop/payment", number, "http", VISITOR, 443);
+    from("guests/kiosk", number, "http", service("shop/web"), 80);
+    from("shop/blog", number, "dns", service("kube-system/kube-dns"), 53, [names[0]!]);
+    add("http", WORLD_NAME, family(VISITOR, number), service("shop/api")[0]!, 80, ["/"]);
   }
-  for (const family of [4, 6] as const) {
-    // Pods among themselves, and a backend that is a client of the other Service.
-    add("http", "client", family, "http-2", PAGES_PORT, ["/"]);
-    add("dns", "http-1", family, "dns", 53, ["http-2.example"]);
-    add("dns", "http-3", family, "dns-1", 5353, ["shop.example"]);
-    add("ping", "client", family, "http-1", 0, []);
-    // Denied: the stranger, and a port that the policy leaves out.
-    add("http", "stranger", family, "http", 80, ["/"]);
-    add("http", "client", family, "http-1", ADMIN_PORT, ["/"]);
-  }
-  add("http", "client", 4, "http", 80, ["/"]);
+  from("shop/mail", 4, "http", [SMART_HOST], 25, ["+"]);
+  add("ping", WORLD_NAME, OFFICE, NODE, 0, []);
+  from("shop/web", 4, "http", [METADATA], 80);
+  add("http", WORLD_NAME, BLOCKED, family(shop.vips("shop/web"), 4), 80, ["/"]);
+  from("shop/cart", 4, "http", [family(shop.vips("shop/cache"), 4)], 6379);
   visits.at(-1)!.source = SPOOFED;
   return visits;
 }
@@ -65,7 +117,9 @@ export function plan(shop: Shop): Visit[] {
 /** The command that makes the visit, from inside its pod. */
 export function command(visit: Visit): string[] {
   const { kind, source, sourcePort, destination, destinationPort, asks } = visit;
-  if (kind === "ping") return ["ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", destination];
+  if (kind === "ping") {
+    return ["ping", "-n", "-c", "2", "-i", "0.2", "-W", "1", "-I", source, destination];
+  }
   if (kind === "dns") {
     const type = isIPv6(destination) ? "AAAA" : "A";
     return ["dig", "-b", `${source}#${sourcePort}`, `@${destination}`, "-p", `${destinationPort}`,

@@ -9,8 +9,7 @@
 // Limits: a table in memory for reports of captures, never on a packet's path in a dataplane.
 
 import { Verdict } from "../../assembly/layout.ts";
-import type { Packet } from "../dataplane/dataplane.ts";
-import type { VppResult } from "../dataplane/dataplane.ts";
+import type { Packet, StageRule, VppResult } from "../dataplane/dataplane.ts";
 import { printTuple, readTuple, reversed } from "./tuple.ts";
 import type { Tuple } from "./tuple.ts";
 
@@ -39,6 +38,8 @@ export interface Flow {
   /** Of the first packet that a rule decided; policySlot 0 = no rule was asked. */
   policySlot: number;
   rule: number;
+  /** What each policy stage said of its first packet that met any. */
+  stages: StageRule[];
   backend: number | undefined;
 }
 
@@ -63,6 +64,7 @@ export class FlowTable {
       flow.policySlot = result.policySlot;
       flow.rule = result.rule;
     }
+    if (flow.stages.length === 0) flow.stages = result.stages ?? [];
     flow.backend ??= result.backend;
   }
 
@@ -73,7 +75,8 @@ export class FlowTable {
       flow = {
         tuple, interface: arrival,
         forward: { packets: 0, bytes: 0 }, return: { packets: 0, bytes: 0 },
-        drops: new Map(), to: undefined, policySlot: 0, rule: 0, backend: undefined,
+        drops: new Map(), to: undefined, policySlot: 0, rule: 0, stages: [],
+        backend: undefined,
       };
       this.byKey.set(key, flow);
     }

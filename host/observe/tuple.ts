@@ -19,8 +19,9 @@ export interface Tuple {
 }
 
 const ICMP = 1, TCP = 6, UDP = 17, ICMP6 = 58, SCTP = 132;
+/** Of two names of a number the first. */
 const PROTOCOL_NAMES = new Map(
-  Object.entries(PROTOCOL_NUMBERS).map(([name, number]) => [number, name]),
+  Object.entries(PROTOCOL_NUMBERS).reverse().map(([name, number]) => [number, name]),
 );
 /** Types whose rest-of-header starts with an identifier: echo and its reply. */
 const ECHOES: Readonly<Record<number, readonly number[]>> = { [ICMP]: [8, 0], [ICMP6]: [128, 129] };

@@ -4,13 +4,11 @@
 //   node     always        native   where build:native made the addon       vpp   where VPP and the
 //                                                                             plugin are installed
 
-import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { Compiler, bindRecords } from "../compile/program.ts";
 import { configureRecord } from "../compile/records.ts";
 import { addonPath } from "../dataplane/addon.ts";
+import { coreFile } from "../dataplane/core.ts";
 import type { Dataplane, Push, VppResult } from "../dataplane/dataplane.ts";
 import { NativeDataplane } from "../dataplane/native.ts";
 import { NodeDataplane } from "../dataplane/node.ts";
@@ -18,8 +16,11 @@ import { vppInstall } from "../vpp/install.ts";
 import { VppReplay } from "./vpp.ts";
 import type { TimedPacket } from "./vpp.ts";
 import type { Budgets, Program } from "../model/program.ts";
+import type { EngineName } from "./command.ts";
 import { byReason, replay, steps } from "./replay.ts";
 import type { Outcome, ReplayInput } from "./replay.ts";
+
+export { coreFile, coreHash } from "../dataplane/core.ts";
 
 const CORE = "build/margay.wasm";
 const SESSIONS_MAX = 65_536;
@@ -35,17 +36,19 @@ export interface CompiledProgram {
 }
 
 export async function compileProgram(program: Program): Promise<CompiledProgram> {
+  const sets = program.sets ?? [];
+  const members = sets.reduce((sum, { members }) => sum + [...members].length, 0);
   const budgets: Budgets = {
     workers: 1, sessions4Max: SESSIONS_MAX, sessions6Max: SESSIONS_MAX,
     endpointsMax: Math.max(1, program.endpoints.length),
     servicesMax: Math.max(1, program.services.length),
+    setsMax: Math.max(64, sets.length), classesMax: Math.max(64, 2 * members),
+    members4Max: Math.max(256, 2 * members), members6Max: Math.max(256, 2 * members),
   };
   const compiler = new Compiler();
   const push = await compiler.compile(program, 1);
   return { configuration: configureRecord(budgets), push, binds: bindRecords(program), compiler };
 }
-
-export type EngineName = "node" | "native" | "vpp";
 
 export interface Engine {
   name: EngineName;
@@ -125,17 +128,4 @@ async function replayInVpp(program: CompiledProgram, input: ReplayInput): Promis
   } finally {
     await vpp.close();
   }
-}
-
-/** build/margay.wasm of this package, wherever it is called from. */
-export function coreFile(): string {
-  // The sources and the bundle lie at different depths below package.json.
-  let at = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(at, "package.json")) && dirname(at) !== at) at = dirname(at);
-  return join(at, CORE);
-}
-
-/** The first seven digits of the core's SHA-256: its name in reports. */
-export function coreHash(): string {
-  return createHash("sha256").update(readFileSync(coreFile())).digest("hex").slice(0, 7);
 }

@@ -243,7 +243,7 @@ function resultOf(judged: TracedPacket["judged"], bytes: Uint8Array | undefined)
   if (!judged) {
     return {
       verdict: Verdict.Drop, reason: "vpp-input", policySlot: 0, rule: 0, direction: 0,
-      backend: undefined, bytes: undefined,
+      backend: undefined, stages: [], bytes: undefined,
     };
   }
   const { tuple: _, ...result } = judged;
