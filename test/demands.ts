@@ -1,5 +1,6 @@
 // Demands and results: which ids of test/demands.txt a run's passing tests carry.
-// A line: id, spaces, sentence, and [native] or [vpp] where the demand needs that engine.
+// A line: id, spaces, sentence, and [native] or [vpp] where the demand needs that engine,
+// [conformance] where it needs the folder of cases.
 
 export interface Demand {
   id: string;
@@ -11,7 +12,7 @@ export function parseDemands(text: string): Demand[] {
   const demands: Demand[] = [];
   text.split("\n").forEach((line, i) => {
     if (line.trim() === "" || line.startsWith("#")) return;
-    const found = /^([a-z][a-z0-9-]*)\s+(.*?)(?:\s+\[(native|vpp)\])?$/.exec(line);
+    const found = /^([a-z][a-z0-9-]*)\s+(.*?)(?:\s+\[(native|vpp|conformance)\])?$/.exec(line);
     if (!found) throw new Error(`test/demands.txt:${i + 1}: expected "id  sentence"`);
     const [, id, sentence, needs] = found as unknown as [string, string, string, string?];
     if (demands.some((each) => each.id === id)) {

@@ -12,7 +12,7 @@ const LINE_CHARACTERS_MAX = 100;
 const SOURCES = /\.(ts|mjs|c|h|cc|rs)$/;
 const FOLDERS = /^(assembly|host|native|vpp-plugin|test|bench|examples|scripts)\//;
 /** Files that a program prints. */
-const PRINTED = new Set(["native/layout.h"]);
+const PRINTED = new Set(["native/layout.h", "host/input/felixbackend_pb.ts"]);
 
 const tracked = execFileSync("git", ["ls-files", "-co", "--exclude-standard"], { encoding: "utf8" })
   .split("\n").filter((path) => path !== "" && existsSync(path));
@@ -25,8 +25,21 @@ const MAY_IMPORT: Record<string, string[]> = {
   "host/dataplane": ["host/model"],
   "host/compile": ["host/model", "host/dataplane"],
   "host/input": ["host/model"],
+  "host/calc": ["host/model"],
   "host/observe": ["host/model", "host/dataplane"],
+  "host/module": [
+    "host/model", "host/dataplane", "host/compile", "host/calc", "host/input", "host/replay",
+  ],
+  "host/check": ["host/model", "host/input", "host/calc", "host/module", "host/cluster"],
+  "host/cluster": [
+    "host/model", "host/dataplane", "host/compile", "host/calc", "host/input", "host/module",
+    "host/observe",
+  ],
 };
+/** Beside the rooms: what every command's line in cli.ts may fall back on. */
+const ANYWHERE = new Set([
+  "assembly/layout.ts", "assembly/formats.ts", "host/command-error.ts",
+]);
 const room = (path: string): string => {
   const [top, second] = path.split("/") as [string, string];
   return top === "host" && path.split("/").length > 2 ? `host/${second}` : top;
@@ -67,7 +80,7 @@ describe("house-tidy:", () => {
       if (!allowed) continue;
       for (const target of imports(path)) {
         const to = room(target);
-        const fine = target === "assembly/layout.ts" || to === room(path) || allowed.includes(to);
+        const fine = ANYWHERE.has(target) || to === room(path) || allowed.includes(to);
         expect(fine, `${path} imports ${target}`).toBe(true);
       }
     }

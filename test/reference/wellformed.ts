@@ -1,8 +1,9 @@
 // The parser's slow twin: is this a packet that the program may pass at all? Written from the RFCs,
-// with none of the core's code; it knows no policy. Answers why not, as text.
+// with none of the core's code; it knows no policy. Answers why not, as text. (header.ts says which
+// reason the program must give; this one only says what must never pass, and is read on its own.)
 import { sum16 } from "../packets.ts";
 
-/** Undefined for a packet of TCP, UDP or an ICMP echo without options, fragments and extensions. */
+/** Undefined for a packet whose headers are all there, in full and in order. */
 export function malformed(bytes: Uint8Array, checked = false): string | undefined {
   if (bytes.length === 0) return "empty";
   const version = bytes[0]! >> 4;
@@ -14,14 +15,19 @@ const word = (bytes: Uint8Array, at: number): number => (bytes[at]! << 8) | byte
 
 function malformed4(bytes: Uint8Array, checked: boolean): string | undefined {
   if (bytes.length < 20) return "cut in the IPv4 header";
-  if ((bytes[0]! & 15) !== 5) return "header length, or options";
+  const header = (bytes[0]! & 15) * 4;
+  if (header < 20) return "header length";
   const total = word(bytes, 2);
-  if (total < 20 || total > bytes.length) return "total length";
-  if (!checked && sum16(bytes.subarray(0, 20)) !== 0xffff) return "header checksum";
+  if (total < header || total > bytes.length) return "total length";
+  if (!checked && sum16(bytes.subarray(0, header)) !== 0xffff) return "header checksum";
   if (!checked && bytes[8] === 0) return "TTL";
-  if (word(bytes, 6) & 0x3fff) return "fragment";
-  return malformedL4(bytes.subarray(20, total), bytes[9]!, 1, [8, 0]);
+  if (word(bytes, 6) & 0x1fff) return "a fragment without the start";
+  const more = (word(bytes, 6) & 0x2000) !== 0;
+  return malformedL4(bytes.subarray(header, total), bytes[9]!, more, 1);
 }
+
+/** Next-header numbers with a length of their own: hop-by-hop, routing, AH, options, mobility. */
+const EXTENSIONS = new Set([0, 43, 44, 51, 60, 135]);
 
 function malformed6(bytes: Uint8Array, checked: boolean): string | undefined {
   if (bytes.length < 40) return "cut in the IPv6 header";
@@ -31,11 +37,28 @@ function malformed6(bytes: Uint8Array, checked: boolean): string | undefined {
   const mapped = (at: number): boolean =>
     bytes.subarray(at, at + 10).every((byte) => byte === 0) && word(bytes, at + 10) === 0xffff;
   if (mapped(8) || mapped(24)) return "an IPv4-mapped address on the wire";
-  return malformedL4(bytes.subarray(40, total), bytes[6]!, 58, [128, 129]);
+  let rest = bytes.subarray(40, total);
+  let next = bytes[6]!, place = 0, more = false;
+  for (; EXTENSIONS.has(next); place++) {
+    if (rest.length < 8) return "cut in an extension header";
+    if (next === 0 && place > 0) return "hop-by-hop options that do not stand first";
+    if (next === 43 && rest[2] === 0) return "a source route";
+    if (next === 44) {
+      if (more) return "a fragment of a fragment";
+      if (word(rest, 2) >> 3) return "a fragment without the start";
+      more = (rest[3]! & 1) === 1;
+    }
+    const length = next === 44 ? 8 : next === 51 ? (rest[1]! + 2) * 4 : (rest[1]! + 1) * 8;
+    if (length > rest.length) return "an extension header beyond the packet";
+    next = rest[0]!;
+    rest = rest.subarray(length);
+  }
+  if (place > 8) return "more than eight extension headers";
+  return malformedL4(rest, next, more, 58);
 }
 
 function malformedL4(
-  l4: Uint8Array, protocol: number, icmp: number, echoes: number[],
+  l4: Uint8Array, protocol: number, more: boolean, icmp: number,
 ): string | undefined {
   if (protocol === 6) {
     if (l4.length < 20) return "cut in the TCP header";
@@ -48,9 +71,10 @@ function malformedL4(
   if (protocol === 17) {
     if (l4.length < 8) return "cut in the UDP header";
     const length = word(l4, 4);
-    return length < 8 || length > l4.length ? "UDP length" : undefined;
+    const fits = more ? length > l4.length : length <= l4.length;
+    return length >= 8 && fits ? undefined : "UDP length";
   }
-  if (protocol !== icmp) return "protocol";
-  if (l4.length < 8) return "cut in the ICMP header";
-  return echoes.includes(l4[0]!) && l4[1] === 0 ? undefined : "ICMP type or code";
+  if (protocol === 132 && l4.length < 12) return "cut in the SCTP header";
+  if (protocol === icmp && l4.length < 8) return "cut in the ICMP header";
+  return undefined;
 }

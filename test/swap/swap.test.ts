@@ -9,7 +9,7 @@ import { Compiler, bindRecords } from "../../host/compile/program.ts";
 import { configureRecord } from "../../host/compile/records.ts";
 import type { Dataplane, Packet, Push } from "../../host/dataplane/dataplane.ts";
 import { NodeDataplane } from "../../host/dataplane/node.ts";
-import type { Budgets, Rule } from "../../host/model/program.ts";
+import type { Budgets, ProgramRule } from "../../host/model/program.ts";
 import { audit } from "../stress/audit.ts";
 import { packet } from "../packets.ts";
 import { ALLOW, CLIENT, core, shop, VIP4, VIP6 } from "../shop.ts";
@@ -25,9 +25,9 @@ const budgets: Budgets = {
   servicesMax: 16, timeoutsMs: [1000, 0, 3_600_000, 0, 0, 0],
 };
 /** A rule more, that nothing meets, makes each generation's module another one. */
-const rules = (generation: number): Rule[] => [
+const rules = (generation: number): ProgramRule[] => [
   { name: "unlike", action: "deny", protocol: 200, sourcePorts: [generation % 65_536] },
-  ...(generation % 2 === 1 ? ALLOW : [{ name: "nobody", action: "deny" } as Rule]),
+  ...(generation % 2 === 1 ? ALLOW : [{ name: "nobody", action: "deny" } as ProgramRule]),
 ];
 
 function openFlows(
