@@ -158,7 +158,10 @@ export function resolveEnd(text: EndText, world: World, side: "from" | "to"): Fl
   };
   const { end } = text;
   switch (end.kind) {
-    case "address": return [addressEnd(end.address, world)];
+    case "address": {
+      const inside = end.prefix === undefined ? [] : world.within(end.prefix);
+      return inside.length ? inside : [addressEnd(end.address, world)];
+    }
     case "internet": return world.internet();
     case "word": return world.words.get(end.name) ?? fail(unknownWord(end.name, world));
     case "node": {

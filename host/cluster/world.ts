@@ -34,6 +34,11 @@ export class World {
   /** By "namespace/name": pods of each workload, by kind. */
   readonly workloads = new Map<string, Map<string, PodObject[]>>();
   private readonly byAddress = new Map<string, FlowEnd>();
+  /**
+   * Addresses that stand for a prefix, one of each class that rules tell apart; none where nobody
+   * has told (then its first address stands for it).
+   */
+  within: (prefix: string) => FlowEnd[] = () => [];
   /** By "address protocol port". */
   private readonly vips = new Map<string, Service>();
 

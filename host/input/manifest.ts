@@ -128,7 +128,11 @@ function readDocument(
       `helm template . | margay ${options.command ?? "test"} -`));
     return;
   }
+  // Of what no reader of YAML takes the first is told: those behind it follow from it.
+  const isDuplicate = ({ code }: { code: string }): boolean => code === "DUPLICATE_KEY";
+  const first = document.errors.find((error) => !isDuplicate(error));
   for (const error of document.errors) {
+    if (error !== first && !isDuplicate(error)) continue;
     const [at] = error.pos;
     const message = error.code === "DUPLICATE_KEY"
       ? `${/^[^\s:]+/.exec(text.slice(at))?.[0]} is there twice in one object; kubectl refuses that`

@@ -110,6 +110,10 @@ export class Ground {
     for (const name of this.nets.keys()) {
       this.words.set(name, netEnds(name, prefixes, this.world, this.nets));
     }
+    // A prefix that a flow names is cut at the same boundaries.
+    const { world } = this;
+    world.within = (prefix) =>
+      netEnds(prefix, prefixes, world, new Map([...this.nets, [prefix, prefix]]));
   }
 }
 

@@ -1,6 +1,6 @@
 // Files, documents and places: what is read, what is left out, where each key stands.
 import { mkdirSync, symlinkSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { noManifests, readDocuments, valueAt } from "../../../host/input/manifest.ts";
 import { folderOf, read } from "./files.ts";
@@ -131,6 +131,15 @@ describe("manifest-objects:", () => {
       expect.stringMatching(/^b\.yaml:\d+:\d+ no YAML: /),
       expect.stringMatching(/^c\.yaml:2:1 no YAML: tabs are not allowed/),
       expect.stringMatching(/^d\.yaml:\d+:\d+ no YAML: .*alias.*nowhere/),
+    ]);
+  });
+
+  test("of errors of YAML a document's first is told, and each key that is there twice", () => {
+    const folder = folderOf({ "a.yaml": "{\"a\": 1}\n{\"b\": [2]}\n{\"c\": 3}\n",
+      "b.yaml": "a: 1\na: 2\nb: [\nc: 1\n" });
+    expect(readDocuments([folder]).findings.map(({ file, line, message }) =>
+      `${basename(file)}:${line} ${message.slice(0, 8).trim()}`)).toEqual([
+      "a.yaml:2 no YAML:", "b.yaml:2 a is the", expect.stringMatching(/^b\.yaml:\d no YAML:$/),
     ]);
   });
 

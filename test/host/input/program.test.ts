@@ -74,7 +74,8 @@ describe("snapshots", () => {
       }] }],
     })).toEqual([
       'policies[0].rules[0].action: expected allow, deny, pass, not "accept"',
-      'policies[0].rules[0].protocol: expected tcp, udp, icmp, icmp6, not "gre"',
+      'policies[0].rules[0].protocol: expected tcp, udp, icmp, icmp6, icmpv6, sctp, udplite, ' +
+        'not "gre"',
       'policies[0].rules[0].source[0]: "10.0.0.0/33": the prefix length must be 0 to 32',
       'policies[0].rules[0].destinationPorts[0]: expected a port or "first-last", not "90-80"',
       "policies[0].rules[0].destinationPorts[1]: expected a number from 1 to 65535, not 0",

@@ -54,14 +54,18 @@ ${more}`;
 }
 
 /** The failures of `only: entries`, as text. */
-async function failures(
+function failures(
   more: string, entries = ["shop/api -> 5432/tcp"], extra = "", to = "shop/db",
 ): Promise<string[]> {
+  return failuresOf({ to, only: entries }, more, extra);
+}
+
+async function failuresOf(asked: object, more: string, extra = ""): Promise<string[]> {
   const path = join(folder, "all.yaml");
   writeFileSync(path, PODS + POOLS + extra + policy(more));
   const file = parseTestFile(JSON.stringify({
     kind: "PolicyTest", endpoints: { partner: { net: "203.0.113.0/24" } },
-    tests: [{ name: "a", to, only: entries }],
+    tests: [{ name: "a", ...asked }],
   }), "a.test.yaml");
   const ground = await Ground.open([path], file.endpoints);
   try {
@@ -121,6 +125,18 @@ describe("test-only-exhaustive: every hole is found, in its class", () => {
     ["2001:db8::/32 (2001:db8::1) -> shop/db:5432/tcp ALLOW"]],
   ])("%s", async (_, rule, expected) => {
     expect(await failures(allow(rule))).toEqual(expected);
+  });
+
+  test("a prefix in allow, deny and flow is each class of its addresses", async () => {
+    const half = allow("protocol: TCP, source: { nets: [203.0.113.128/25] }, " +
+      "destination: { ports: [5432] }");
+    const whole = "203.0.113.0/24", to = "shop/db:5432";
+    const open = "203.0.113.129 -> shop/db:5432/tcp ALLOW";
+    expect(await failuresOf({ to, deny: [whole] }, half)).toEqual([open]);
+    expect(await failuresOf({ flow: `${whole} -> ${to}`, expect: "deny" }, half)).toEqual([open]);
+    expect(await failuresOf({ to, allow: [whole] }, half))
+      .toEqual(["203.0.113.1 -> shop/db:5432/tcp DENY"]);
+    expect(await failuresOf({ to, allow: ["203.0.113.192/26"] }, half)).toEqual([]);
   });
 
   test("all addresses but one: the internet, and what is private", async () => {

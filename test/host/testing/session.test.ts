@@ -73,6 +73,12 @@ tests:
 - name: d
   flow: shop/web-6f9c7d-4x2lp -> shop/db:23
   expect: { verdict: deny, at: ingress, by: NetworkPolicy shop/db }
+- name: e
+  flow: ops/toolbox -> shop/db:22
+  expect: { verdict: allow, by: "NetworkPolicy shop/db ingress[1].from[0]" }
+- name: f
+  flow: ops/toolbox -> shop/db:22
+  expect: { verdict: allow, by: "NetworkPolicy shop/db ingress[1].from[1]" }
 `);
     const { lines } = await good.run(["k8s/by.test.yaml"]);
     rmSync(file);
@@ -83,6 +89,8 @@ tests:
         "NetworkPolicy shop/default-deny",
       "expected allow by NetworkPolicy shop/db ingress[0], got ALLOW by NetworkPolicy shop/db " +
         "ingress[1]",
+      "expected allow by NetworkPolicy shop/db ingress[1].from[1], got ALLOW by NetworkPolicy " +
+        "shop/db ingress[1]",
     ]);
   });
 });
