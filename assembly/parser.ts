@@ -7,7 +7,8 @@
 //
 // Fragments: the first bears the upper header and is judged as the packet is; one that does not
 // bear all of it, or one that starts inside it, is a TinyFragment (RFC 3128, RFC 7112); later ones
-// bear no ports and are dropped by name. A routing header of type 0 is dropped (RFC 5095).
+// bear no ports and are dropped by name. Source routes lead behind policy's back and are dropped:
+// IPv4's options (as Linux does by default) and routing headers of type 0 (RFC 5095).
 //
 // Inputs are the slot's lengths, which the adapter vouches for: windowLength <= 128 and
 // windowLength <= packetLength. Lengths inside the packet are the sender's and trusted for nothing.
@@ -54,6 +55,9 @@ function parse4(p: Packet, slot: Slot, packet: usize, window: u32): Reason {
       : ipv4.longHeaderSum(packet);
     if (sum != 0xffff) return Reason.BadChecksum;
     if (load<u8>(packet, ipv4.TIME_TO_LIVE) == 0) return Reason.TimeExpired;
+  }
+  if (header != ipv4.HEADER_BYTES && ipv4.hasSourceRoute(packet, header)) {
+    return Reason.RoutingHeader;
   }
   p.family = 4;
   p.length = total;

@@ -128,7 +128,8 @@ static void open_twin(variant *v, const variant *engine) {
   madvise(v->memory, bytes, v->huge_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
   memcpy(v->memory, memory, bytes);
   uint8_t *frame = v->memory + MARGAY_FRAMES;
-  v->at = (margay_frame){(margay_slot *)(frame + MARGAY_FRAME_SLOTS), frame + MARGAY_FRAME_WINDOWS};
+  v->at = (margay_frame){.slots = (margay_slot *)(frame + MARGAY_FRAME_SLOTS),
+                         .windows = frame + MARGAY_FRAME_WINDOWS};
 }
 
 int main(int argc, char **argv) {

@@ -52,3 +52,24 @@ export function longHeaderSum(packet: usize): u32 {
   sum = (sum & 0xffff) + (sum >> 16);
   return (sum & 0xffff) + (sum >> 16);
 }
+
+const OPTIONS_END: u32 = 0, NO_OPERATION: u32 = 1;
+const LOOSE_ROUTE: u32 = 131, STRICT_ROUTE: u32 = 137;
+
+/** Do the options name a source route (RFC 791)? What is malformed ends the look. */
+export function hasSourceRoute(packet: usize, header: u32): bool {
+  let at: u32 = HEADER_BYTES;
+  while (at < header) {
+    const type = u32(load<u8>(packet + at));
+    if (type == OPTIONS_END) return false;
+    if (type == LOOSE_ROUTE || type == STRICT_ROUTE) return true;
+    if (type == NO_OPERATION) {
+      at++;
+      continue;
+    }
+    const length = at + 1 < header ? u32(load<u8>(packet + at, 1)) : 0;
+    if (length < 2) return false;
+    at += length;
+  }
+  return false;
+}

@@ -86,6 +86,10 @@ const FOUR: typeof BOTH = [
     changed(spec, { 0: 0x4f, 2: 0, 3: 40 })],
   ["a first fragment without its TCP header", Reason.TinyFragment, (spec) =>
     changed(spec, { 2: 0, 3: 36, 6: 0x20 })],
+  ["a loose source route behind a record route", Reason.RoutingHeader, (spec) =>
+    packet({ ...spec, options: Uint8Array.of(1, 7, 7, 4, 0, 0, 0, 0, 131, 7, 4, 0, 0, 0, 0, 0) })],
+  ["a strict source route", Reason.RoutingHeader, (spec) =>
+    packet({ ...spec, options: Uint8Array.of(137, 7, 4, 0, 0, 0, 0, 0) })],
   ["no room for SCTP", Reason.Truncated, (spec) =>
     changed({ ...spec, protocol: "sctp" }, { 2: 0, 3: 31 })],
 ];

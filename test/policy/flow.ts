@@ -85,7 +85,13 @@ export function specOf(flow: Flow): Spec {
 export function dressed(random: Random, spec: Spec): Spec {
   const out: Spec = { ...spec };
   if (familyOf(spec.from) === 4) {
-    if (random.chance(0.15)) out.options = new Uint8Array(4 * random.between(1, 10)).fill(1);
+    if (random.chance(0.15)) {
+      out.options = new Uint8Array(4 * random.between(1, 10)).fill(1);
+      // a record route, padding, a loose source route: RFC 791
+      if (out.options.length > 12 && random.chance(0.2)) {
+        out.options.set([7, 7, 4, 0, 0, 0, 0, 1, random.chance(0.5) ? 131 : 137, 3, 4]);
+      }
+    }
   } else if (random.chance(0.25)) {
     const options = (): { number: number; body: Uint8Array } => {
       const body = new Uint8Array(7 + 8 * random.below(2));

@@ -47,12 +47,22 @@ function headers4(bytes: Uint8Array, checked: boolean): Headers | Fault {
   if (total < header || total > bytes.length) return { fault: "BadTotalLength" };
   if (!checked && sum16(bytes.subarray(0, header)) !== 0xffff) return { fault: "BadChecksum" };
   if (!checked && bytes[8] === 0) return { fault: "TimeExpired" };
+  if (sourceRoute(bytes.subarray(20, header))) return { fault: "RoutingHeader" };
   const offset = word(bytes, 6) & 0x1fff;
   if (offset > 0) return { fault: later(offset) };
   return upper({
     family: 4, source: bytes.slice(12, 16), destination: bytes.slice(16, 20),
     protocol: bytes[9]!, hopLimit: bytes[8]!, firstFragment: (word(bytes, 6) & 0x2000) !== 0,
   }, bytes, header, total);
+}
+
+/** RFC 791: loose (131) and strict (137) source routes; Linux forwards neither by default. */
+function sourceRoute(options: Uint8Array): boolean {
+  if (options.length === 0 || options[0] === 0) return false;
+  if (options[0] === 131 || options[0] === 137) return true;
+  const length = options[0] === 1 ? 1 : options[1] ?? 0;
+  if (options[0] !== 1 && length < 2) return false;
+  return sourceRoute(options.subarray(length));
 }
 
 /** A part of a datagram without its start; one at 8 bytes would overlay a transport header. */
