@@ -54,7 +54,10 @@ async function buildCommand() {
   const { build } = await import("esbuild");
   rmSync("dist", { recursive: true, force: true });
   await build({
-    entryPoints: { margay: "host/cli.ts", testing: "host/testing/index.ts" },
+    entryPoints: {
+      margay: "host/cli.ts", testing: "host/testing/index.ts",
+      emitterthread: "host/compile/emitterthread.ts",
+    },
     outdir: "dist",
     bundle: true,
     splitting: true,

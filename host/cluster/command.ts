@@ -28,6 +28,8 @@ export function verdictCommand(program: Command): void {
     .addOption(new Option("--format <form>", "text (of flows), json (of probes)")
       .choices(["text", "json"]))
     .action(async (given: string[], options: VerdictOptions) => {
+      // Modules are emitted on a thread of its own, which loads while the rest does.
+      (await import("../compile/emitter.ts")).startEmitter();
       const { runVerdict } = await import("./verdict.ts");
       // `--state k8s/ "a/b -> c/d:80"`: what has an arrow is no path.
       const isFlow = (text: string): boolean => text.includes("->");

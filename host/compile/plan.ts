@@ -12,14 +12,15 @@ import { BlockFull } from "./block.ts";
 import { buildClassifier, fitsClassifier } from "./classifier.ts";
 import { cut, rulesOf, type Segment } from "./cut.ts";
 import { matchOf, netsId, neverMatches } from "./match.ts";
-import { emitPolicy, type loadEmitter, type SetNumbers } from "./policy.ts";
+import type { ModuleEmitter as Emitter } from "./emitter.ts";
+import type { SetNumbers } from "./policy.ts";
 
 /** Code for up to so many comparisons, some hundred rules; the two are level at twice that. */
 export const CODE_WEIGHT_MAX = 256;
 /** Of one code segment that a block can't replace: 64 KiB hold it surely. */
 const CODE_RULES_MAX = 32;
 
-export type Emitter = Awaited<ReturnType<typeof loadEmitter>>;
+export type { Emitter };
 export type Kind = "code" | "block";
 
 /** A set that the bytes name by number. */
@@ -111,7 +112,7 @@ class Recorder implements SetNumbers {
 function make(part: Part, emitter: Emitter, sets: SetNumbers): void {
   const recorder = new Recorder(sets);
   const bytes = part.kind === "code"
-    ? emitPolicy(emitter, part.policy, recorder)
+    ? emitter.emit(part.policy, recorder)
     : buildClassifier(part.policy, recorder);
   if (part.kind === "code" && bytes.length > MODULE_BYTES_MAX) {
     const most = `a module may have ${MODULE_BYTES_MAX}`;

@@ -63,6 +63,29 @@ export function loadEmitter(): Promise<typeof Binaryen> {
   return loaded;
 }
 
+/** The sets that a policy's module reads, with their numbers: asked as its emission asks. */
+export function setsOf(
+  policy: Policy, sets: SetNumbers,
+): { addresses: Map<string, number>; ports: Map<string, number> } {
+  const addresses = new Map<string, number>(), ports = new Map<string, number>();
+  policy.rules.forEach((rule, i) => {
+    try {
+      const match = matchOf(rule, PREFIXES_INLINE_MAX, (prefixes) => sets.nets(prefixes));
+      if (neverMatches(rule, match)) return;
+      for (const side of [match.source, match.destination]) {
+        for (const id of [...side.sets, ...side.notSets]) addresses.set(id, sets.addresses(id));
+        for (const id of [...side.portSets, ...side.namedPorts, ...side.notNamedPorts]) {
+          ports.set(id, sets.ports(id));
+        }
+      }
+    } catch (cause) {
+      const where = `policy ${policy.name}, rule ${i} (${rule.name})`;
+      throw new Error(`${where}: ${(cause as Error).message}`);
+    }
+  });
+  return { addresses, ports };
+}
+
 /** A policy as a module's bytes. Throws with the policy, rule and field that is wrong. */
 export async function compilePolicy(
   policy: Policy, sets: SetNumbers = NO_SETS,

@@ -17,7 +17,7 @@ import type {
   Budgets, Chain, Policy, Program, ProgramRule, UserPolicy,
 } from "../model/program.ts";
 import { contentOf, Plan, type Emitter, type Kind, type Part } from "./plan.ts";
-import { loadEmitter } from "./policy.ts";
+import { openEmitter } from "./emitter.ts";
 import { beginRecord, bindRecord, endpointRecords, serviceRecords } from "./records.ts";
 import { Sets } from "./sets.ts";
 import {
@@ -58,7 +58,7 @@ export class Compiler {
    * before as refused or never made, and brings what that brought again.
    */
   async compile(program: Program, generation: number): Promise<Push> {
-    if (program.policies.some((policy) => "rules" in policy)) this.emitter ??= await loadEmitter();
+    if (program.policies.some((policy) => "rules" in policy)) this.emitter ??= await openEmitter();
     this.slots.begin(generation);
     this.sets.begin(program.sets ?? [], generation, generation <= this.compiled);
     this.compiled = generation;

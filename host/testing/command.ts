@@ -29,6 +29,8 @@ export function testCommand(program: Command): void {
     .option("--threshold <percent>", "of rules that tests must decide (with --coverage)", percent)
     .option("--init", "writes a test from what is allowed today")
     .action(async (paths: string[], options: TestOptions) => {
+      // Modules are emitted on a thread of its own, which loads while the rest does.
+      (await import("../compile/emitter.ts")).startEmitter();
       const { runTest } = await import("./run.ts");
       process.exitCode = await runTest(paths, options, (text) => process.stdout.write(`${text}\n`));
     });
