@@ -97,8 +97,12 @@ function dimension(w: Worker, block: usize, at: u32, value: u32, vector: u32): u
   return add(w, block, base, delta, vector);
 }
 
-/** A vector with a delta's rules set; copied to its scratch place first. */
-function add(w: Worker, block: usize, vector: u32, delta: usize, which: u32): u32 {
+/** A vector with a delta's rules set, or cleared; copied to its scratch place first. */
+// @ts-ignore: decorator
+@inline
+function change(
+  w: Worker, block: usize, vector: u32, delta: usize, which: u32, clears: bool,
+): u32 {
   const count = load<u32>(delta, 4);
   if (!count) return vector;
   const to = ownCopy(w, block, vector, which);
@@ -106,36 +110,24 @@ function add(w: Worker, block: usize, vector: u32, delta: usize, which: u32): u3
   if (count & DELTA_DENSE) {
     const bytes = load<u32>(block, CLASSIFIER_VECTOR);
     for (let i: usize = 0; i < bytes; i += 16) {
-      v128.store(to + i, v128.or(v128.load(to + i), v128.load(from + i)));
+      const old = v128.load(to + i), rules = v128.load(from + i);
+      v128.store(to + i, clears ? v128.andnot(old, rules) : v128.or(old, rules));
     }
   } else {
     for (let k: u32 = 0; k < count; k++) {
       const rule = u32(load<u16>(from + (usize(k) << 1)));
       const at = to + (usize(rule >> 3));
-      store<u8>(at, load<u8>(at) | (<u8>1 << u8(rule & 7)));
+      const bit = <u8>1 << u8(rule & 7);
+      store<u8>(at, clears ? load<u8>(at) & ~bit : load<u8>(at) | bit);
     }
   }
   return u32(to);
 }
-/** The same with the delta's rules cleared. */
+function add(w: Worker, block: usize, vector: u32, delta: usize, which: u32): u32 {
+  return change(w, block, vector, delta, which, false);
+}
 function clear(w: Worker, block: usize, vector: u32, delta: usize, which: u32): u32 {
-  const count = load<u32>(delta, 4);
-  if (!count) return vector;
-  const to = ownCopy(w, block, vector, which);
-  const from = block + load<u32>(delta);
-  if (count & DELTA_DENSE) {
-    const bytes = load<u32>(block, CLASSIFIER_VECTOR);
-    for (let i: usize = 0; i < bytes; i += 16) {
-      v128.store(to + i, v128.andnot(v128.load(to + i), v128.load(from + i)));
-    }
-  } else {
-    for (let k: u32 = 0; k < count; k++) {
-      const rule = u32(load<u16>(from + (usize(k) << 1)));
-      const at = to + (usize(rule >> 3));
-      store<u8>(at, load<u8>(at) & ~(<u8>1 << u8(rule & 7)));
-    }
-  }
-  return u32(to);
+  return change(w, block, vector, delta, which, true);
 }
 function ownCopy(w: Worker, block: usize, vector: u32, which: u32): usize {
   const to = scratchOf(w) + usize(which) * VECTOR_MAX;

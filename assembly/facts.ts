@@ -52,7 +52,7 @@ export function findFacts<F>(w: Worker, p: Packet, to: usize, toPort: u32): void
 /**
  * What a user's module asks: is a side (enum Side) of the packet in its set number `set`? The
  * handle must be the one that the module was called with; sets are numbered by its own list. 0 for
- * anything else.
+ * what is no worker's handle (another worker's is not told from one's own), set or side.
  */
 export function member(packet: i32, set: i32, side: i32): i32 {
   const offset = usize(u32(packet)) - WORKERS - WORKER_FACTS;

@@ -72,7 +72,6 @@ export const enum Timeout { Udp, Icmp, TcpOpening, TcpEstablished, TcpClosing, O
 export const TIMEOUTS: u32 = 6;
 
 // ---- Session table (one for each family, inside the root)
-// ----------------------------------------
 export const TABLE_BUCKETS: usize = 0; // u32: address of the first bucket
 export const TABLE_BUCKET_COUNT: usize = 4; // u32, any number: bucket = (hash32 x count) >> 32
 export const TABLE_RECORDS: usize = 8; // u32: address of unit 0
@@ -95,9 +94,8 @@ export const BUCKET_WAYS: u32 = 12;
 export const BUCKET_BYTES: usize = 64;
 
 // ---- Session record: 64 bytes for IPv4, 128 for IPv6
-// --------------------------------------------- Two keys, each as the packets of its direction bear
-// it: 0 the opener's, 1 the reply's. A packet is found by its own direction's key and rewritten to
-// the other's, turned round.
+// Two keys, each as the packets of its direction bear it: 0 the opener's, 1 the reply's. A packet
+// is found by its own direction's key and rewritten to the other's, turned round.
 //
 //        0       4      8      12     16        32        48       52        56     60
 //  IPv4  ┌───────┬──────┬──────┬──────┬─────────┬─────────┬────────┬─────────┬──────┬─────────┐
@@ -147,7 +145,6 @@ export const enum SessionFlag {
 }
 
 // ---- Generation: a ring of 4
-// ----------------------------------------------------------------------
 export const GENERATION_RING: usize = 0x400;
 export const GENERATION_NUMBER: usize = 0; // u32 atomic, 0 = unused
 export const GENERATION_ENDPOINTS: usize = 4; // u32: address of the block, 0 = none
@@ -173,7 +170,6 @@ export const enum GenerationFlag {
 }
 
 // ---- Worker
-// ---------------------------------------------------------------------------------------
 export const WORKERS: usize = 0x1000;
 export const WORKER_BYTES: usize = 1024;
 export const WORKER_EPOCH: usize = 0; // u32 atomic: odd inside process or age, even outside
@@ -203,7 +199,6 @@ export const enum Phase {
 }
 
 // ---- Policy slots and interfaces
-// --------------------------------------------------------------------
 export const POLICY_SLOTS: usize = 0x5000;
 export const enum SlotState { Empty, Generated, User, Trapped, Classifier, Chain }
 export const INTERFACES: usize = 0x9000;
@@ -276,12 +271,10 @@ export const CLASSIFIER_SET_HASH: u32 = 0x9e3779b1; // hash = (key x this) >> 16
 export const CLASSIFIER_SIDES: u32 = 5;
 
 // ---- Staging
-// ------------------------------------------------------------------------------------------
 export const STAGING: usize = 0x10000;
 export const STAGING_BYTES: u32 = 0x100000;
 
 // ---- Frames
-// -------------------------------------------------------------------------------------------
 export const FRAMES: usize = 0x110000;
 export const FRAME_BYTES: usize = 0x20000;
 export const FRAME_SLOTS: usize = 0;
@@ -337,7 +330,7 @@ export enum Reason {
 }
 
 // ---- Policy ABI
-// ------------------------------------------------------------------------------ evaluate(packet,
-// protocol, sourceHi, sourceLo, destinationHi, destinationLo, sourcePort,
+// evaluate(packet, protocol, sourceHi, sourceLo, destinationHi, destinationLo, sourcePort,
 //          destinationPort, icmp, nowSeconds) -> i32: bits 0-7 enum Action, bits 8-23 rule index
+// packet: the address of the worker's facts, for users' modules a handle that member() takes
 export const enum Action { NoMatch, Allow, Deny, Pass }

@@ -7,6 +7,8 @@
 // sessions begin anew, and `outgrown` says so.
 import { readFileSync } from "node:fs";
 import { FRAME_PACKETS_MAX, INTERFACES_MAX } from "../../assembly/layout.ts";
+import { budgetsFor, fitsBudgets } from "../compile/budgets.ts";
+import { HOOK_NAMES } from "../compile/endpointrecord.ts";
 import { NodeMemory, nodeProgram } from "../compile/node.ts";
 import { bindRecords, Compiler } from "../compile/program.ts";
 import { bindRecord, configureRecord } from "../compile/records.ts";
@@ -16,14 +18,14 @@ import { concat } from "../dataplane/record.ts";
 import { NodeDataplane } from "../dataplane/node.ts";
 import type { NativeDataplane } from "../dataplane/native.ts";
 import { addressBytes, addressNumber, familyOf } from "../model/address.ts";
-import type { Backend, Budgets, Endpoint, Hooks, Program, ProgramRule } from "../model/program.ts";
+import type { Backend, Budgets, Endpoint, Program, ProgramRule } from "../model/program.ts";
 import type { NodeDevices, NodeState } from "../model/state.ts";
 import type { Side } from "./types.ts";
 
 export const SESSIONS_MAX = 4_096;
+const SESSIONS = { sessions4Max: SESSIONS_MAX, sessions6Max: SESSIONS_MAX };
 /** No program gives this number away: what comes in there is from an unknown endpoint. */
 const NOBODY = INTERFACES_MAX - 1;
-const SETS_MOST = 65_534;
 const PAGES_LEAST = 256;
 const PAGES_MOST = 65_536;
 
@@ -74,7 +76,7 @@ export class NodeRun {
     const program = this.programOf(state, devices);
     const before = this.program;
     try {
-      if (!fits(program, this.budgets)) throw new PushRefused("table-full", 0, 0, "budgets");
+      if (!fitsBudgets(program, this.budgets)) throw new PushRefused("table-full", 0, 0, "budgets");
       await this.publish(program);
     } catch (error) {
       if (!isFull(error)) throw error;
@@ -103,7 +105,7 @@ export class NodeRun {
       this.engine = await openEngine(this.options.engine ?? "node", this.pages);
       this.generation = 0;
       this.bound.clear();
-      this.budgets = budgetsFor(this.program);
+      this.budgets = budgetsFor([this.program], SESSIONS);
       this.compiler = new Compiler(this.budgets);
       try {
         this.engine.stage(configureRecord(this.budgets));
@@ -227,74 +229,12 @@ function oneSided(program: Program, side: Side): Program {
 
 /** Policies that a hook names, and the steps of chains among them. */
 function named(policies: Program["policies"], endpoints: Endpoint[]): Program["policies"] {
-  const names = new Set(endpoints.flatMap((endpoint) => HOOKS.map((hook) => endpoint[hook])));
+  const names = new Set(endpoints.flatMap((endpoint) => HOOK_NAMES.map((hook) => endpoint[hook])));
   for (const policy of policies) {
     if (!("steps" in policy) || !names.has(policy.name)) continue;
     for (const step of policy.steps) names.add(step.policy);
   }
   return policies.filter(({ name }) => names.has(name));
-}
-
-const HOOKS: (keyof Hooks)[] = [
-  "egress", "ingress", "stagedEgress", "stagedIngress", "forwardEgress", "forwardIngress",
-  "untrackedEgress", "untrackedIngress", "preDnat",
-];
-
-/** Sets and members that a program has, prefixes of rules among them. */
-function sizes(program: Program): { sets: number; members: Record<4 | 6, number> } {
-  const members = { 4: 0, 6: 0 };
-  const count = (list: Iterable<string>): void => {
-    const counts = countsOf(list);
-    members[4] += counts[4];
-    members[6] += counts[6];
-  };
-  const lists = new Set<string>();
-  for (const policy of program.policies) {
-    if (!("rules" in policy)) continue;
-    for (const { source, notSource, destination, notDestination } of policy.rules) {
-      for (const list of [source, notSource, destination, notDestination]) {
-        if (!list || lists.has(list.join())) continue;
-        lists.add(list.join());
-        count(list);
-      }
-    }
-  }
-  for (const { members: all } of program.sets ?? []) count(all);
-  return { sets: (program.sets?.length ?? 0) + lists.size, members };
-}
-
-/** Members by family; nodes share the lists, and the next state has most of them again. */
-function countsOf(list: Iterable<string>): Record<4 | 6, number> {
-  const size = (list as { size?: number }).size;
-  const known = counted.get(list);
-  if (known && known.size === size) return known;
-  const counts = { 4: 0, 6: 0, size };
-  for (const member of list) counts[member.includes(".") ? 4 : 6]++;
-  counted.set(list, counts);
-  return counts;
-}
-const counted = new WeakMap<object, Record<4 | 6, number> & { size: number | undefined }>();
-
-/** Room for what there is, and for as much again. */
-function budgetsFor(program: Program): Budgets {
-  const { sets, members } = sizes(program);
-  return {
-    workers: 1, sessions4Max: SESSIONS_MAX, sessions6Max: SESSIONS_MAX,
-    endpointsMax: room(program.endpoints.length, 64),
-    servicesMax: room(program.services.length, 64),
-    setsMax: Math.min(room(sets, 256), SETS_MOST),
-    classesMax: room(members[4] + members[6], 1024),
-    members4Max: room(members[4], 1024), members6Max: room(members[6], 1024),
-  };
-}
-
-const room = (count: number, least: number): number => Math.max(least, 2 * count);
-
-function fits(program: Program, budgets: Budgets): boolean {
-  const { sets, members } = sizes(program);
-  return program.endpoints.length <= budgets.endpointsMax
-    && program.services.length <= budgets.servicesMax && sets <= budgets.setsMax!
-    && members[4] <= budgets.members4Max! && members[6] <= budgets.members6Max!;
 }
 
 /** The core's tables, or the compiler's numbers, which rest for some generations, are used up. */

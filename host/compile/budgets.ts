@@ -1,6 +1,6 @@
 // Budgets that hold some programs, with room to grow: for those who make a dataplane for programs
 // that they know beforehand.
-import type { Budgets, Policy, Program } from "../model/program.ts";
+import type { Budgets, Program } from "../model/program.ts";
 
 /** Room for as much again, and for a little where there is nothing. */
 const room = (count: number, least: number): number => Math.max(least, count * 2);
@@ -8,38 +8,63 @@ const room = (count: number, least: number): number => Math.max(least, count * 2
 /** `own`: workers, sessions, seeds; and what is known better. */
 export function budgetsFor(programs: readonly Program[], own: Partial<Budgets> = {}): Budgets {
   const most = (of: (program: Program) => number): number => Math.max(0, ...programs.map(of));
-  const members4 = most((program) => sizeOf(program).members4);
-  const members6 = most((program) => sizeOf(program).members6);
+  const sizes = programs.map(sizeOf);
+  const largest = (of: keyof Size): number => Math.max(0, ...sizes.map((size) => size[of]));
+  const members4 = largest("members4"), members6 = largest("members6");
   return {
     workers: 1, sessions4Max: 16_384, sessions6Max: 16_384,
     endpointsMax: room(most(({ endpoints }) => endpoints.length), 64),
     servicesMax: room(most(({ services }) => services.length), 64),
-    setsMax: Math.min(65_534, room(most((program) => sizeOf(program).sets), 256)),
+    setsMax: Math.min(65_534, room(largest("sets"), 256)),
     classesMax: room(members4 + members6, 1024),
     members4Max: room(members4, 1024), members6Max: room(members6, 1024),
     ...own,
   };
 }
 
+/** Does a program fit what a dataplane was configured with? */
+export function fitsBudgets(program: Program, budgets: Budgets): boolean {
+  const { sets, members4, members6 } = sizeOf(program);
+  return program.endpoints.length <= budgets.endpointsMax
+    && program.services.length <= budgets.servicesMax && sets <= budgets.setsMax!
+    && members4 <= budgets.members4Max! && members6 <= budgets.members6Max!;
+}
+
+interface Size { sets: number; members4: number; members6: number }
+
 /** Sets and members of a program, those that stand for prefix lists of rules among them. */
-function sizeOf(program: Program): { sets: number; members4: number; members6: number } {
+function sizeOf(program: Program): Size {
   const size = { sets: 0, members4: 0, members6: 0 };
   const add = (members: Iterable<string>): void => {
+    const counts = countsOf(members);
     size.sets++;
-    for (const text of members) {
-      if (text.includes(".")) size.members4++;
-      else size.members6++;
-    }
+    size.members4 += counts[4];
+    size.members6 += counts[6];
   };
   for (const { members } of program.sets ?? []) add(members);
   const lists = new Map<string, string[]>();
-  const policies = program.policies.filter((each): each is Policy => "rules" in each);
-  for (const { source, notSource, destination, notDestination } of policies.flatMap((each) =>
-    each.rules)) {
-    for (const list of [source, notSource, destination, notDestination]) {
-      if (list?.length) lists.set(list.join(), list);
+  for (const policy of program.policies) {
+    if (!("rules" in policy)) continue;
+    for (const { source, notSource, destination, notDestination } of policy.rules) {
+      for (const list of [source, notSource, destination, notDestination]) {
+        if (list?.length) lists.set(list.join(), list);
+      }
     }
   }
   for (const list of lists.values()) add(list);
   return size;
+}
+
+type Counts = Record<4 | 6, number> & { size: number | undefined };
+const counted = new WeakMap<object, Counts>();
+
+/** Members by family; nodes share the lists, and the next state has most of them again. */
+function countsOf(list: Iterable<string>): Counts {
+  const size = (list as { size?: number }).size;
+  const known = counted.get(list);
+  if (known && known.size === size) return known;
+  const counts = { 4: 0, 6: 0, size };
+  for (const member of list) counts[member.includes(".") ? 4 : 6]++;
+  counted.set(list, counts);
+  return counts;
 }

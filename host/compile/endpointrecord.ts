@@ -17,7 +17,7 @@ const KINDS = {
   workload: EndpointKind.Workload, uplink: EndpointKind.Uplink, host: EndpointKind.Host,
 };
 /** Names of Hooks in the order of enum Hook. */
-const HOOK_NAMES: readonly (keyof Hooks)[] = [
+export const HOOK_NAMES: readonly (keyof Hooks)[] = [
   "egress", "ingress", "stagedEgress", "stagedIngress", "forwardEgress", "forwardIngress",
   "untrackedEgress", "untrackedIngress", "preDnat",
 ];

@@ -20,7 +20,8 @@ export interface FoundFiles {
 }
 
 const MANIFEST = /\.(ya?ml|json)$/i;
-const TEST = /\.test\.(ya?ml|json)$/i;
+/** Tests of policies, by name. */
+export const TEST = /\.test\.(ya?ml|json)$/i;
 const KUSTOMIZATION = /^kustomization(\.ya?ml)?$/i;
 const SKIPPED = new Set(["node_modules", ".git"]);
 
@@ -51,7 +52,13 @@ function realName(path: string): string {
   }
 }
 
-function searchFolder(folder: string, seen: Set<string>, found: FoundFiles): void {
+/**
+ * The files below a folder, in the order of their names, folders that are left out aside. `seen`
+ * holds the real names of folders that were searched: a link may come back to one.
+ */
+export function* filesBelow(
+  folder: string, seen: Set<string>,
+): Generator<{ path: string; name: string; folder: string }> {
   const real = realName(folder);
   if (seen.has(real)) return;
   seen.add(real);
@@ -60,15 +67,16 @@ function searchFolder(folder: string, seen: Set<string>, found: FoundFiles): voi
     // A link may lead nowhere.
     const status = statSync(path, { throwIfNoEntry: false });
     if (status === undefined) continue;
-    if (status.isDirectory()) {
-      if (!SKIPPED.has(name)) searchFolder(path, seen, found);
-    } else if (KUSTOMIZATION.test(name)) {
-      found.kustomizations.push(folder);
-    } else if (MANIFEST.test(name)) {
-      takeFile(path, seen, found);
-    } else if (name.endsWith(".tpl")) {
-      found.templates++;
-    }
+    if (!status.isDirectory()) yield { path, name, folder };
+    else if (!SKIPPED.has(name)) yield* filesBelow(path, seen);
+  }
+}
+
+function searchFolder(start: string, seen: Set<string>, found: FoundFiles): void {
+  for (const { path, name, folder } of filesBelow(start, seen)) {
+    if (KUSTOMIZATION.test(name)) found.kustomizations.push(folder);
+    else if (MANIFEST.test(name)) takeFile(path, seen, found);
+    else if (name.endsWith(".tpl")) found.templates++;
   }
 }
 

@@ -11,7 +11,6 @@ import {
 } from "../../assembly/layout.ts";
 import { bindRecords, Compiler } from "../../host/compile/program.ts";
 import { beginRecord, configureRecord } from "../../host/compile/records.ts";
-import { PushRefused } from "../../host/dataplane/dataplane.ts";
 import { NodeDataplane } from "../../host/dataplane/node.ts";
 import { concat, moduleRecord, putBytes, record } from "../../host/dataplane/record.ts";
 import { addressBytes } from "../../host/model/address.ts";
@@ -19,6 +18,7 @@ import { stageErrorText } from "../../host/model/names.ts";
 import type { Budgets, Program } from "../../host/model/program.ts";
 import { handmade } from "../handmade.ts";
 import { packet } from "../packets.ts";
+import { refusal } from "../pod.ts";
 import { ALLOW, BUDGETS, CLIENT, core, shop, VIP4 } from "../shop.ts";
 
 const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 0x7fffffff);
@@ -79,15 +79,6 @@ async function running(budgets: Budgets = BUDGETS, memoryPages = 128) {
   dataplane.push(await compiler.compile(shop(), 1));
   dataplane.stage(bindRecords(shop()));
   return { dataplane, compiler };
-}
-function refusal(run: () => void): string {
-  try {
-    run();
-  } catch (cause) {
-    if (cause instanceof PushRefused) return cause.reason;
-    throw cause;
-  }
-  return "accepted";
 }
 const E = StageError;
 const arena = (dataplane: NodeDataplane): number =>

@@ -12,11 +12,11 @@ import {
 } from "../../assembly/layout.ts";
 import { ABI_SECTION, ABI_USER } from "../../host/compile/policy.ts";
 import { beginRecord, bindRecord, configureRecord } from "../../host/compile/records.ts";
-import { PushRefused } from "../../host/dataplane/dataplane.ts";
 import { NodeDataplane } from "../../host/dataplane/node.ts";
 import { concat, moduleRecord, putBytes, record } from "../../host/dataplane/record.ts";
 import { addressBytes, addressText, parsePrefix } from "../../host/model/address.ts";
 import { packet } from "../packets.ts";
+import { refusal } from "../pod.ts";
 import { BUDGETS, core } from "../shop.ts";
 
 const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 0x7fffffff);
@@ -100,16 +100,6 @@ function asks(dataplane: NodeDataplane, from: string, to: string): boolean {
   dataplane.age(0, clock.nowMs + 10_000_000, 100_000);
   expect([Reason.Allowed, Reason.PolicyDenied]).toContain(result!.reason);
   return result!.reason === Reason.Allowed;
-}
-
-function refusal(run: () => void): string {
-  try {
-    run();
-  } catch (cause) {
-    if (cause instanceof PushRefused) return cause.reason;
-    throw cause;
-  }
-  return "accepted";
 }
 
 describe("member()", () => {

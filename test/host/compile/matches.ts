@@ -5,18 +5,9 @@ import {
 } from "../../../host/model/address.ts";
 import { protocolNumber, type Rule } from "../../../host/model/rule.ts";
 import type { StateSet } from "../../../host/model/state.ts";
+import type { Question } from "../../reference/rule.ts";
 
-/** A packet as policies see it. */
-export interface Question {
-  family: 4 | 6;
-  protocol: number;
-  source: bigint;
-  destination: bigint;
-  /** Absent where the protocol has none. */
-  sourcePort?: number;
-  port?: number;
-  icmp?: { type: number; code: number };
-}
+export type { Question };
 
 const prefixes = new Map<string, Prefix>();
 
