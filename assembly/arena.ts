@@ -10,7 +10,7 @@ import { ROOT, ROOT_ARENA_FREE } from "./layout";
 import { root } from "./root";
 
 const HEADER: u32 = 64;
-const SMALLEST: u32 = 256;
+const SMALLEST: u32 = 128;
 
 /** Bytes of a class. */
 function bytesOf(sizeClass: u32): u32 {

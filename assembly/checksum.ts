@@ -23,6 +23,15 @@ export function deltaOf(from: usize, to: usize, bytes: u32): u32 {
   return fold(sum);
 }
 
+/** The sum of `bytes` bytes, not complemented; an odd last byte has a zero behind it. */
+export function sumOf(at: usize, bytes: u32): u32 {
+  let sum: u32 = 0;
+  let i: u32 = 0;
+  for (; i + 2 <= bytes; i += 2) sum += u32(load<u16>(at + i));
+  if (i < bytes) sum += u32(load<u8>(at + i));
+  return fold(sum);
+}
+
 /** The checksum after a change by D; both are 16 bits, so one carry is all there can be. */
 // @ts-ignore: decorator
 @inline

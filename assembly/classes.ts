@@ -7,22 +7,15 @@
 //   │ bitmap over sets │ count │ count x u16, ascending│        class 0: no set, always there
 //   └──────────────────┴───────┴───────────────────────┘
 //
-//   removed ─► open list ─► closed list with the workers' epochs ─► all passed: released
-//
 // Source of the scheme: one look-up for all of an address' memberships (Lucent bit vectors' classes
 // turned round).
-import { allocate, release } from "./arena";
+import { allocate } from "./arena";
 import {
   CLASS_COUNT, CLASS_ID, CLASS_REMOVE_BYTES, CLASS_SETS, SETS, SETS_BYTES, SETS_CLASSES,
-  SETS_CLASSES_MAX, SETS_MAX, SETS_RETIRED_CLOSED, SETS_RETIRED_OPEN, SETS_SNAPSHOT, StageError,
-  WORKER_EPOCH,
+  SETS_CLASSES_MAX, SETS_MAX, StageError,
 } from "./layout";
-import { refuse, root } from "./root";
-import { workerAt } from "./worker";
-
-/** Before the payload, in the arena's header: a retired class' link, and how many name it. */
-const LINK: usize = 60;
-const REFERENCES: usize = 56;
+import { references, retireBlock } from "./retired";
+import { refuse } from "./root";
 
 // @ts-ignore: decorator
 @inline
@@ -50,11 +43,6 @@ function placeOfClass(id: u32): usize {
 export function classById(id: u32): u32 {
   return id > load<u32>(SETS, SETS_CLASSES_MAX) ? 0 : load<u32>(placeOfClass(id));
 }
-export function refer(c: u32, by: i32): void {
-  const at = usize(c) - REFERENCES;
-  store<u32>(at, load<u32>(at) + by);
-}
-
 export function stageClass(body: usize, length: u32): StageError {
   if (length < u32(CLASS_SETS)) return refuse(StageError.BadRecordLength, length);
   const id = load<u32>(body, CLASS_ID);
@@ -89,7 +77,6 @@ export function makeClass(numbers: usize, count: u32): u32 {
   const bytes = load<u32>(SETS, SETS_BYTES);
   const c = allocate(bytes + 4 + count * 2);
   if (!c) return 0;
-  store<u32>(usize(c) - REFERENCES, 0);
   for (let i: u32 = 0; i < count; i++) {
     const set = u32(load<u16>(numbers + (usize(i) << 1)));
     const at = usize(c) + (usize(set) >> 3);
@@ -105,36 +92,8 @@ export function removeClass(body: usize, length: u32): StageError {
   const id = load<u32>(body, CLASS_ID);
   const c = id ? classById(id) : 0;
   if (!c) return refuse(StageError.UnknownClass, id);
-  if (load<u32>(usize(c) - REFERENCES)) return refuse(StageError.ClassInUse, id);
+  if (references(c)) return refuse(StageError.ClassInUse, id);
   store<u32>(placeOfClass(id), 0);
-  store<u32>(usize(c) - LINK, load<u32>(SETS, SETS_RETIRED_OPEN));
-  store<u32>(SETS, c, SETS_RETIRED_OPEN);
+  retireBlock(c);
   return StageError.None;
-}
-
-/** Moves retired classes on by a step, if the workers allow it: at every stage(). */
-export function reclaimClasses(): void {
-  const workers = root().workers;
-  let closed = load<u32>(SETS, SETS_RETIRED_CLOSED);
-  if (closed) {
-    for (let i: u32 = 0; i < workers; i++) {
-      const then = load<u32>(SETS + (usize(i) << 2), SETS_SNAPSHOT);
-      const now = atomic.load<u32>(changetype<usize>(workerAt(i)), WORKER_EPOCH);
-      if ((then & 1) && now == then) return;
-    }
-    while (closed) {
-      const next = load<u32>(usize(closed) - LINK);
-      release(closed);
-      closed = next;
-    }
-    store<u32>(SETS, 0, SETS_RETIRED_CLOSED);
-  }
-  const open = load<u32>(SETS, SETS_RETIRED_OPEN);
-  if (!open) return;
-  store<u32>(SETS, open, SETS_RETIRED_CLOSED);
-  store<u32>(SETS, 0, SETS_RETIRED_OPEN);
-  for (let i: u32 = 0; i < workers; i++) {
-    const epoch = atomic.load<u32>(changetype<usize>(workerAt(i)), WORKER_EPOCH);
-    store<u32>(SETS + (usize(i) << 2), epoch, SETS_SNAPSHOT);
-  }
 }

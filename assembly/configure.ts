@@ -8,6 +8,7 @@ import {
   ARENA, ENDPOINTS_MAX, LAYOUT_VERSION, MAGIC, ROOT, ROOT_ARENA_FREE, ROOT_BYTES, ROOT_TIMEOUTS,
   SESSION4_BYTES, SESSION6_BYTES, StageError, TIMEOUTS, Timeout, WORKERS_MAX,
 } from "./layout";
+import { configureServices } from "./frontends";
 import { configureSets } from "./membership";
 import { configured, refuse, root, tableOf } from "./root";
 
@@ -81,7 +82,8 @@ export function configure(body: usize, length: u32): StageError {
   const arena = (u32(start + bytes4 + bytes6) + 63) & ~63;
   r.arenaNext = arena;
   r.arenaEnd = u32(end) & ~63;
-  const error = configureSets(body);
+  let error = configureSets(body);
+  if (error == StageError.None) error = configureServices(body);
   if (error != StageError.None) {
     // The next Configure may lay session tables over it: they begin as zeros.
     memory.fill(arena, 0, r.arenaNext - arena);

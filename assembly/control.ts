@@ -7,42 +7,49 @@
 //   Class, Members                        who is in which sets, at once (membership.ts)
 //   Begin                                 opens a generation: the published one + 1
 //   Endpoints, Endpoint*, Address*, Route*  fresh tables for it
-//   Services, Service*                    (without them it keeps the published one's)
+//   Group, Frontend, their removals, BackendStates   Services, at once (groups.ts, frontends.ts)
 //   publish     it can be found by process()
 import { admit } from "./admission";
 import { allocate, release } from "./arena";
 import {
   stageChain, stageClassifier, stageCounters, stagePart, stageSlotSets, vacateSlot,
 } from "./blocks";
-import { reclaimClasses, removeClass, stageClass } from "./classes";
+import { removeClass, stageClass } from "./classes";
 import { configure } from "./configure";
 import { addAddress, AddressEntry, Endpoint, endpointAt, ENDPOINT_HOOKS_AT } from "./endpoint";
+import { removeFrontend, stageBackendStates, stageFrontend } from "./frontends";
 import { Generation, inUse, ringAt } from "./generation";
+import { removeGroup, stageGroup } from "./groups";
 import {
   ADDRESS_ADDRESS, ADDRESS_BYTES, ADDRESS_ENDPOINT, BEGIN_BYTES, BEGIN_GENERATION, BIND_BYTES,
   BIND_ENDPOINT, BIND_INTERFACE, ENDPOINTS_ADDRESSES, ENDPOINTS_BYTES, ENDPOINTS_CAPACITY,
-  ENDPOINTS_FLAGS, ENDPOINTS_IPIP_HOSTS, ENDPOINTS_ROUTES, ENDPOINTS_VXLAN_HOSTS,
-  ENDPOINTS_VXLAN_PORT, ENDPOINT_ADDRESS4, ENDPOINT_ADDRESS6, ENDPOINT_ALLOWED_SOURCES,
+  ENDPOINTS_FLAGS, ENDPOINTS_IPIP_HOSTS, ENDPOINTS_NAT_EXCLUDED, ENDPOINTS_NAT_SOURCES,
+  ENDPOINTS_PODS, ENDPOINTS_ROUTES, ENDPOINTS_SERVICE_NETWORKS, ENDPOINTS_SNAT4, ENDPOINTS_SNAT6,
+  ENDPOINTS_SNAT_FIRST, ENDPOINTS_SNAT_LAST, ENDPOINTS_VXLAN_HOSTS, ENDPOINTS_VXLAN_PORT,
+  EndpointFlag, ENDPOINT_ADDRESS4, ENDPOINT_ADDRESS6, ENDPOINT_ALLOWED_SOURCES,
   ENDPOINT_BYTES, ENDPOINT_FLAGS, ENDPOINT_HOOKS, ENDPOINT_INCARNATION, ENDPOINT_INDEX,
   ENDPOINT_KIND, EndpointKind, GENERATIONS, GENERATION_BYTES, GENERATION_NUMBER, GENERATION_RING,
   GenerationFlag, HOOKS, INTERFACES, INTERFACES_MAX, MODULE_CODE, MODULE_KIND, MODULE_SLOT,
-  NO_ENDPOINT, POLICY_SLOTS_MAX, RECORD_HEADER_BYTES, RecordKind, ROUTES_MAX, SERVICES_BYTES,
-  SERVICES_CAPACITY, SlotState, StageError, STAGING, STAGING_BYTES,
+  NO_ENDPOINT, POLICY_SLOTS_MAX, RECORD_HEADER_BYTES, RecordKind, ROUTES_MAX, SETS, SETS_MAX,
+  SlotState, StageError, STAGING, STAGING_BYTES,
 } from "./layout";
 import { mapped4 } from "./bytes";
 import { stageMembers } from "./membership";
 import { setSlotState, slotState } from "./policy";
+import { reclaimBlocks } from "./retired";
 import { configured, noteRecord, refuse, root } from "./root";
 import { addRoute, Route } from "./route";
-import { addService, releaseServices } from "./services";
 
 const OWNS_ENDPOINTS: u32 = 1;
-const OWNS_SERVICES: u32 = 2;
+const FLAGS_MAX: u32 = (GenerationFlag.RejectDenied << 1) - 1;
+/** The ports that SNAT hands out where the host says nothing. */
+const SNAT_FIRST: u16 = 32_768;
+const SNAT_LAST: u16 = 65_535;
 
 /** Carries out the records in the first `length` bytes of the staging buffer. */
 export function stage(length: u32): StageError {
   if (length > STAGING_BYTES) return abandonFor(StageError.TruncatedRecord, length);
-  if (configured()) reclaimClasses();
+  if (configured()) reclaimBlocks();
   let at: u32 = 0;
   let ordinal: u32 = 0;
   while (at < length) {
@@ -72,6 +79,11 @@ function carryOut(kind: u32, body: usize, length: u32): StageError {
   if (kind == RecordKind.Begin) return begin(body, length);
   if (kind == RecordKind.Class) return stageClass(body, length);
   if (kind == RecordKind.ClassRemove) return removeClass(body, length);
+  if (kind == RecordKind.Group) return stageGroup(body, length);
+  if (kind == RecordKind.GroupRemove) return removeGroup(body, length);
+  if (kind == RecordKind.Frontend) return stageFrontend(body, length);
+  if (kind == RecordKind.FrontendRemove) return removeFrontend(body, length);
+  if (kind == RecordKind.BackendStates) return stageBackendStates(body, length);
   if (kind == RecordKind.Members) return stageMembers(body, length);
   if (kind == RecordKind.Classifier) return stageClassifier(body, length);
   if (kind == RecordKind.ClassifierPart) return stagePart(body, length);
@@ -82,17 +94,12 @@ function carryOut(kind: u32, body: usize, length: u32): StageError {
     abandon();
     return StageError.None;
   }
-  if (kind < <u32>RecordKind.Configure || kind > <u32>RecordKind.SlotSets) {
+  if (kind < <u32>RecordKind.Configure || kind > <u32>RecordKind.BackendStates) {
     return refuse(StageError.UnknownRecord, kind);
   }
   if (!root().staging) return refuse(StageError.NothingStaged, kind);
   const g = staged();
   if (kind == RecordKind.Endpoints) return freshEndpoints(g, body, length);
-  if (kind == RecordKind.Services) return freshServices(g, body, length);
-  if (kind == RecordKind.Service) {
-    if (!(g.owned & OWNS_SERVICES)) return refuse(StageError.TableNotStarted, kind);
-    return addService(g, body, length);
-  }
   if (!(g.owned & OWNS_ENDPOINTS)) return refuse(StageError.TableNotStarted, kind);
   if (kind == RecordKind.Route) return addRoute(g, body, length);
   return kind == RecordKind.Endpoint
@@ -141,7 +148,7 @@ function begin(body: usize, length: u32): StageError {
     return refuse(StageError.BadGeneration, r.published + 1);
   }
   const g = ringAt(number);
-  if (g.number || g.endpoints || g.services) {
+  if (g.number || g.endpoints) {
     const error = vacate(g);
     if (error != StageError.None) return error;
   }
@@ -169,19 +176,17 @@ function vacate(g: Generation): StageError {
 
 /** Frees the tables that no other root names, and empties the root. */
 function freeTables(g: Generation): void {
-  let endpointsShared = false, servicesShared = false;
+  let shared = false;
   for (let n: u32 = 0; n < GENERATIONS; n++) {
     const other = changetype<Generation>(GENERATION_RING + usize(n) * GENERATION_BYTES);
     if (changetype<usize>(other) == changetype<usize>(g)) continue;
-    if (other.endpoints == g.endpoints) endpointsShared = true;
-    if (other.services == g.services) servicesShared = true;
+    if (other.endpoints == g.endpoints) shared = true;
   }
-  if (!endpointsShared) {
+  if (!shared) {
     release(g.endpoints);
     release(g.addresses);
     release(g.routes);
   }
-  if (!servicesShared) releaseServices(g);
   memory.fill(changetype<usize>(g), 0, GENERATION_BYTES);
 }
 
@@ -194,6 +199,10 @@ function abandon(): void {
 function abandonFor(error: StageError, detail: u32): StageError {
   abandon();
   return refuse(error, detail);
+}
+
+function orElse(value: u16, standard: u16): u16 {
+  return value ? value : standard;
 }
 
 /** The power of two that keeps `count` entries at most half of the table. */
@@ -215,13 +224,17 @@ function freshEndpoints(g: Generation, body: usize, length: u32): StageError {
   const routes = load<u32>(body, ENDPOINTS_ROUTES);
   if (routes > ROUTES_MAX) return refuse(StageError.FieldOutOfRange, u32(ENDPOINTS_ROUTES));
   const flags = load<u32>(body, ENDPOINTS_FLAGS);
-  if (flags >= <u32>GenerationFlag.Untracked) {
-    return refuse(StageError.FieldOutOfRange, u32(ENDPOINTS_FLAGS));
+  if (flags > FLAGS_MAX) return refuse(StageError.FieldOutOfRange, u32(ENDPOINTS_FLAGS));
+  const first = u32(orElse(load<u16>(body, ENDPOINTS_SNAT_FIRST), SNAT_FIRST));
+  const last = u32(orElse(load<u16>(body, ENDPOINTS_SNAT_LAST), SNAT_LAST));
+  if (last < first) return refuse(StageError.FieldOutOfRange, u32(ENDPOINTS_SNAT_LAST));
+  for (let field = ENDPOINTS_VXLAN_HOSTS; field <= ENDPOINTS_SERVICE_NETWORKS; field += 2) {
+    if (!isSet(load<u16>(body + field))) return refuse(StageError.FieldOutOfRange, u32(field));
   }
-  const places = halfFull(addresses);
+  const places = halfFull(addresses), routePlaces = halfFull(routes);
   const block = allocate(capacity << 6);
   const table = allocate(places * u32(offsetof<AddressEntry>()));
-  const routeBlock = allocate(max(routes, 1) * u32(offsetof<Route>()));
+  const routeBlock = allocate(routePlaces * u32(offsetof<Route>()));
   if (!block || !table || !routeBlock) {
     release(block);
     release(table);
@@ -238,11 +251,24 @@ function freshEndpoints(g: Generation, body: usize, length: u32): StageError {
   g.addressCount = addresses;
   g.routes = routeBlock;
   g.routeCount = 0;
-  g.routeMax = u16(routes);
+  g.routeMask = routePlaces - 1;
+  g.routeMax = routes;
+  g.routeLengths0 = 0;
+  g.routeLengths1 = 0;
+  g.routeLengths2 = 0;
   g.flags = flags;
   g.vxlanPort = load<u16>(body, ENDPOINTS_VXLAN_PORT);
   g.vxlanHosts = load<u16>(body, ENDPOINTS_VXLAN_HOSTS);
   g.ipipHosts = load<u16>(body, ENDPOINTS_IPIP_HOSTS);
+  g.pods = load<u16>(body, ENDPOINTS_PODS);
+  g.natSources = load<u16>(body, ENDPOINTS_NAT_SOURCES);
+  g.natExcluded = load<u16>(body, ENDPOINTS_NAT_EXCLUDED);
+  g.serviceNetworks = load<u16>(body, ENDPOINTS_SERVICE_NETWORKS);
+  g.snatFirst = u16(first);
+  g.snatLast = u16(last);
+  g.snat4 = load<u32>(body, ENDPOINTS_SNAT4);
+  g.snat6a = load<u64>(body, ENDPOINTS_SNAT6);
+  g.snat6b = load<u64>(body, ENDPOINTS_SNAT6 + 8);
   g.owned |= OWNS_ENDPOINTS;
   return StageError.None;
 }
@@ -255,11 +281,17 @@ function addEndpoint(g: Generation, body: usize, length: u32): StageError {
   if (kind == EndpointKind.Unused || kind > <u32>EndpointKind.Host) {
     return refuse(StageError.FieldOutOfRange, u32(ENDPOINT_KIND));
   }
-  const inactive = load<u8>(body, ENDPOINT_FLAGS);
-  if (inactive > 1) return refuse(StageError.FieldOutOfRange, u32(ENDPOINT_FLAGS));
+  const flags = load<u8>(body, ENDPOINT_FLAGS);
+  if (flags > <u8>(EndpointFlag.Inactive | EndpointFlag.Peer)) {
+    return refuse(StageError.FieldOutOfRange, u32(ENDPOINT_FLAGS));
+  }
+  const inactive = flags & <u8>EndpointFlag.Inactive;
   for (let h: u32 = 0; h < HOOKS; h++) {
     const slot = load<u16>(body + (usize(h) << 1), ENDPOINT_HOOKS);
     if (!isAdmitted(slot)) return refuse(StageError.SlotNotAdmitted, slot);
+  }
+  if (!isSet(load<u16>(body, ENDPOINT_ALLOWED_SOURCES))) {
+    return refuse(StageError.FieldOutOfRange, u32(ENDPOINT_ALLOWED_SOURCES));
   }
   const e = endpointAt(g, index);
   if (e.kind) return refuse(StageError.FieldOutOfRange, u32(ENDPOINT_INDEX));
@@ -267,6 +299,7 @@ function addEndpoint(g: Generation, body: usize, length: u32): StageError {
   const identity = index | (u32(load<u16>(body, ENDPOINT_INCARNATION)) << 16);
   e.identity = inactive ? NO_ENDPOINT : identity;
   e.inactive = inactive;
+  e.peer = u16((flags & <u8>EndpointFlag.Peer) != 0);
   e.allowedSources = load<u16>(body, ENDPOINT_ALLOWED_SOURCES);
   memory.copy(changetype<usize>(e) + ENDPOINT_HOOKS_AT, body + ENDPOINT_HOOKS, usize(HOOKS) << 1);
   if (e.untrackedEgress | e.untrackedIngress) g.flags |= GenerationFlag.Untracked;
@@ -274,6 +307,7 @@ function addEndpoint(g: Generation, body: usize, length: u32): StageError {
   e.address6a = load<u64>(body, ENDPOINT_ADDRESS6);
   e.address6b = load<u64>(body, ENDPOINT_ADDRESS6 + 8);
   e.kind = u8(kind);
+  if (kind == <u32>EndpointKind.Uplink) return StageError.None;
   if (e.address4) {
     const error = own(g, 0, mapped4(e.address4), index);
     if (error != StageError.None) return error;
@@ -282,6 +316,10 @@ function addEndpoint(g: Generation, body: usize, length: u32): StageError {
   return own(g, e.address6a, e.address6b, index);
 }
 
+/** Is it the number of a set + 1, or 0 for none? */
+function isSet(number: u16): bool {
+  return u32(number) <= load<u32>(SETS, SETS_MAX);
+}
 function isAdmitted(slot: u16): bool {
   if (slot == 0) return true;
   return u32(slot) < POLICY_SLOTS_MAX && slotState(slot) != SlotState.Empty;
@@ -304,23 +342,6 @@ function own(g: Generation, first: u64, last: u64, index: u32): StageError {
   return addAddress(g, first, last, index)
     ? StageError.None
     : refuse(StageError.DuplicateAddress, index);
-}
-
-function freshServices(g: Generation, body: usize, length: u32): StageError {
-  if (length != SERVICES_BYTES) return refuse(StageError.BadRecordLength, length);
-  if (g.owned & OWNS_SERVICES) return refuse(StageError.StagingInProgress, 1);
-  const capacity = load<u32>(body, SERVICES_CAPACITY);
-  if (capacity > root().servicesMax) {
-    return refuse(StageError.FieldOutOfRange, u32(SERVICES_CAPACITY));
-  }
-  const places = halfFull(capacity);
-  const table = allocate(places << 3);
-  if (!table) return refuse(StageError.ArenaFull, capacity);
-  g.services = table;
-  g.serviceMask = places - 1;
-  g.serviceCount = capacity;
-  g.owned |= OWNS_SERVICES;
-  return StageError.None;
 }
 
 /** Makes the staged generation visible to process(); refused, nothing is staged any more. */

@@ -31,8 +31,8 @@ export class Endpoint {
   untrackedEgress: u16;
   untrackedIngress: u16;
   preDnat: u16;
-  pad0: u16;
-  address4: u32; // wire order, 0 = none
+  peer: u16; // 1: an uplink that bears what other nodes pass on (DSR)
+  address4: u32; // wire order, 0 = none; of an uplink: SNAT's source
   address6a: u64;
   address6b: u64;
   more: u32; // how many further addresses the address table holds for it
@@ -134,4 +134,12 @@ export function addAddress(g: Generation, first: u64, last: u64, index: u32): bo
 @inline
 export function ownerOf<F>(g: Generation, address: usize): u32 {
   return endpointOfAddress(g, first8<F>(address), last8<F>(address));
+}
+
+/** Where the look-up of an address begins. */
+// @ts-ignore: decorator
+@inline
+export function placeOfAddress<F>(g: Generation, address: usize): usize {
+  const hash = hashAddress(first8<F>(address), last8<F>(address), 0, root().seed0);
+  return usize(g.addresses) + (usize(u32(hash >> 32) & g.addressMask) << 5);
 }

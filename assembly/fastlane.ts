@@ -6,10 +6,10 @@
 //   parse: plain header, own source, hash ─► fetch buckets ─ ► tags ─► fetch records ─ ► carry
 //
 // Left to the pipeline: misses, entries that are not the first with their tag, SYN, FIN and RST,
-// closing sessions, other protocols, odd headers, endpoints that went or are inactive, and what
-// untracked policies are asked of. Behind a SYN, or a header too long to see it here, every TCP
-// packet of the frame is left too: the SYN may replace its session, and what trails must meet the
-// new one.
+// closing, restored and picked-up sessions, other protocols, odd headers, endpoints that went or
+// are inactive, and what untracked policies are asked of. Behind a SYN, or a header too long to see
+// it here, every TCP packet of the frame is left too: the SYN may replace its session, and what
+// trails must meet the new one.
 //
 // Conditions are single branches on purpose: compilers make longer chains of `&&` than they undo.
 import { adjust } from "./checksum";
@@ -24,14 +24,15 @@ import * as tcp from "./header/tcp";
 import * as udp from "./header/udp";
 import {
   BUCKET_BYTES, BUCKET_ENTRIES, ENDPOINTS_MAX, EndpointKind, FRAME_SLOTS, FRAME_WINDOWS,
-  GenerationFlag, LIFE_MASK, Life, NO_ENDPOINT, Reason, SESSION4_DELTA_ADDRESSES,
+  GenerationFlag, LIFE_MASK, Life, NO_ENDPOINT, Reason, Rewritten, SESSION4_DELTA_ADDRESSES,
   SESSION6_DELTA_ADDRESSES, SESSION_RULE, SESSION_SEEN, SESSION_STATE, SessionFlag, SLOT_BACKEND,
-  SLOT_FLAGS, SLOT_INTERFACE, SLOT_PACKET_LENGTH, SLOT_RULE, SLOT_VERDICT, SLOT_WINDOW_LENGTH,
+  SLOT_FLAGS, SLOT_INTERFACE, SLOT_PACKET_LENGTH, SLOT_PEER, SLOT_RULE, SLOT_VERDICT,
+  SLOT_WINDOW_LENGTH,
   SlotFlag, Verdict, WINDOW_BYTES,
 } from "./layout";
 import { prefetch } from "./lookup";
-import { BUCKETS4, ENDS, ENTRIES, HASHES, LINES, REST } from "./packet";
-import { isRewritten, rewriteSum } from "./rewrite";
+import { BUCKETS4, ENDS, ENTRIES, HASHES, LINES, PEERS, REST } from "./packet";
+import { changesOf, peerOf, rewriteSum } from "./rewrite";
 import { root, tableOf } from "./root";
 import { keyIn, protocolIn, recordAt, tagOf, waysWith } from "./session";
 
@@ -43,7 +44,8 @@ export const BURST: u32 = 24;
 /** No endpoint's identity, for no index is 0xffff: a packet that is not for the fast lane. */
 const NOBODY: u32 = 0xffff;
 if (ENDPOINTS_MAX > 0xffff) ERROR("NOBODY may be an endpoint's identity");
-const CLOSING: u32 = SessionFlag.FinForward | SessionFlag.FinReturn | SessionFlag.Reset;
+const CLOSING: u32 = SessionFlag.FinForward | SessionFlag.FinReturn | SessionFlag.Reset |
+  SessionFlag.Restored | SessionFlag.PickedUp;
 
 /** Carries what it can of a frame; returns how many packets are left, listed at REST. */
 export function fastLane<F>(g: Generation, frame: usize, count: u32, tick: u32): u32 {
@@ -104,6 +106,7 @@ function parsePlain<F>(g: Generation, frame: usize, count: u32): void {
   const header = headerOf<F>();
   let known: u32 = 0, own: usize = 0, uplink = false, identity: u32 = NOBODY;
   let afterSyn = false;
+  store<u32>(frame + PEERS, 0);
   const untracked = (g.flags & GenerationFlag.Untracked) != 0;
   let window = frame + FRAME_WINDOWS, slot = frame + FRAME_SLOTS;
   const end = frame + (usize(count) << 2);
@@ -128,6 +131,7 @@ function parsePlain<F>(g: Generation, frame: usize, count: u32): void {
       identity = isUplink ? NO_ENDPOINT : sender.identity;
       // Untracked policies are asked of every packet of those.
       if (sender.inactive || (uplink && untracked)) identity = NOBODY;
+      if (sender.peer) store<u32>(frame + PEERS, 1);
       own = e + (is4<F>() ? offsetof<Endpoint>("address4") : offsetof<Endpoint>("address6a"));
     }
     const valid = u32(load<u16>(slot, SLOT_WINDOW_LENGTH));
@@ -214,17 +218,29 @@ function carryPlain<F>(
         ((load<u32>(r, SESSION_STATE) & (LIFE_MASK | CLOSING)) ^ <u32>Life.Live));
     if (different) continue;
     if (!isLive(endpoints, endpointCount, endpointOf<F>(other))) continue;
+    const slot = frame + FRAME_SLOTS + ((packet - frame - FRAME_WINDOWS) >> 2);
+    const rewritten = changesOf<F>(r);
+    // Passed on but once; and a packet that was may end the session for those behind it.
+    if (rewritten & Rewritten.ToPeer && isForPipeline(frame, r, protocol)) continue;
     listed -= 4;
     if (load<u32>(r, SESSION_SEEN) != tick) store<u32>(r, tick, SESSION_SEEN);
-    const slot = frame + FRAME_SLOTS + ((packet - frame - FRAME_WINDOWS) >> 2);
-    const rewritten = u32(isRewritten<F>(r));
-    if (rewritten) rewritePlain<F>(packet, slot, r, other, direction, protocol, header);
+    if (rewritten & Rewritten.Header) {
+      rewritePlain<F>(packet, slot, r, other, direction, protocol, header);
+    } else if (rewritten) {
+      store<u16>(slot, u16(peerOf<F>(r)), SLOT_PEER);
+    }
     const verdict = <u32>Verdict.Pass | (<u32>Reason.Established << 8);
     store<u32>(slot, verdict | (rewritten << 16) | (direction << 24), SLOT_VERDICT);
     store<u64>(slot, u64(load<u32>(r, SESSION_RULE)) | (u64(r) << 32), SLOT_RULE);
     store<u64>(slot, u64(backendIn<F>(r)) | (u64(lengthOf<F>(packet)) << 32), SLOT_BACKEND);
   }
   return u32(listed - frame - REST) >> 2;
+}
+
+/** Of a session that passes packets on: also TCP's second segment, which is noted as an answer. */
+function isForPipeline(frame: usize, r: usize, protocol: u32): bool {
+  if (load<u32>(frame + PEERS)) return true;
+  return protocol == tcp.PROTOCOL && !(load<u32>(r, SESSION_STATE) & SessionFlag.SynReturn);
 }
 
 /** As rewrite.ts, for TCP and UDP behind a plain header. */

@@ -3,5 +3,6 @@ export { stage, publish } from "./control";
 export { process } from "./pipeline";
 export { age } from "./age";
 export { recover } from "./recover";
+export { restore } from "./restore";
 // What users' policy modules import.
 export { member } from "./facts";

@@ -1,7 +1,7 @@
 // The judgement of a packet that has no session: which policies it meets, in which order. Nothing
 // but scratch is written here: a policy may trap, and then the frame is run again.
 //
-//            preDNAT ─► Service, backend ─► whose address is it? ─┬─ a workload ─┐
+//            preDNAT ─► Service, backend ─► whose address is it? ─┬─ a workload ─┐   ─► SNAT
 //                                                                 ├─ the host    ├─► egress
 //                                                                 └─ a route ────┘     │
 //            staged, counted alone ◄─ ingress ◄─ to the host: its action ◄─ forward ◄──┘
@@ -15,21 +15,24 @@
 // without policy slots is open; host/compile gives every workload its profiles' end.
 // Source: Calico, felix/rules/{endpoints,static,dispatch}.go; calico.md 2.4.
 import { holds } from "./classes";
+import { Answer, detailOf, Part } from "./detail";
 import { Endpoint, endpointAt, ownerOf } from "./endpoint";
 import { classOfSide, factsOf, findFacts } from "./facts";
-import { destinationOf, is4 } from "./family";
+import { destinationOf } from "./family";
 import { Generation } from "./generation";
+import { addressOf, Backend } from "./group";
 import * as ipv4 from "./header/ipv4";
 import * as tcp from "./header/tcp";
 import * as udp from "./header/udp";
 import {
   Action, EndpointKind, GenerationFlag, NO_ENDPOINT, Reason, Side, Stage,
 } from "./layout";
+import { translate } from "./nat";
 import { Packet } from "./packet";
 import { opens } from "./parser";
 import { consult, judge, TRAPPED } from "./policy";
 import { routeOf } from "./route";
-import { backendOf, serviceOf } from "./service";
+import { serve } from "./service";
 import { Worker } from "./worker";
 
 /** Is this packet a leftover of TCP that may open nothing? */
@@ -43,7 +46,7 @@ function opensNothing(p: Packet): bool {
 
 // @ts-ignore: decorator
 @inline
-function senderOf(p: Packet): Endpoint {
+export function senderOf(p: Packet): Endpoint {
   return changetype<Endpoint>(usize(p.sender));
 }
 // @ts-ignore: decorator
@@ -52,7 +55,7 @@ export function destinationPort(p: Packet): u32 {
   return u32(bswap<u16>(u16(p.ports >> 16)));
 }
 /** The endpoint that an address is, or the uplink that it is reached by: its record, 0 = none. */
-function wayTo<F>(g: Generation, address: usize): usize {
+export function wayTo<F>(g: Generation, address: usize): usize {
   const owner = ownerOf<F>(g, address);
   const place = owner ? owner : routeOf<F>(g, address);
   return place ? changetype<usize>(endpointAt(g, place - 1)) : 0;
@@ -68,36 +71,48 @@ function isKind(at: usize, kind: EndpointKind): bool {
   return at != 0 && changetype<Endpoint>(at).kind == <u8>kind;
 }
 
-/** What would become of the packet as the first of a flow: p.decision, p.rule, p.backend. */
-export function decide<F>(w: Worker, g: Generation, p: Packet, nowSeconds: u32): void {
+/**
+ * What would become of the packet as the first of a flow: p.decision, p.rule, p.backend, and in its
+ * Detail what NAT makes of it.
+ */
+export function decide<F>(
+  w: Worker, g: Generation, p: Packet, tick: u32, nowSeconds: u32,
+): void {
+  const d = detailOf(p);
   p.rule = 0;
   p.backend = 0;
   p.destinationEndpoint = NO_ENDPOINT;
+  d.frontend = 0;
+  p.decision = <u8>Reason.LaterFragment;
+  if (d.part == <u8>Part.Later) return;
   p.decision = <u8>Reason.NoSession;
   if (opensNothing(p)) return;
-  p.decision = u8(judgeFlow<F>(w, g, p, nowSeconds));
+  const reason = judgeFlow<F>(w, g, p, tick, nowSeconds);
+  p.decision = u8(reason);
+  if (reason == Reason.PolicyDenied && answersDenied(g)) d.answer = <u8>Answer.Reject;
+}
+/** Is what policy denies answered? */
+// @ts-ignore: decorator
+@inline
+export function answersDenied(g: Generation): bool {
+  return (g.flags & GenerationFlag.RejectDenied) != 0;
 }
 
-function judgeFlow<F>(w: Worker, g: Generation, p: Packet, nowSeconds: u32): Reason {
-  const sender = senderOf(p);
+function judgeFlow<F>(
+  w: Worker, g: Generation, p: Packet, tick: u32, nowSeconds: u32,
+): Reason {
   let to = destinationOf<F>(usize(p.window));
   let toPort = destinationPort(p);
   if (isStoppedTunnel(g, p, toPort)) return Reason.EncapFromWorkload;
-  let skipsHost = false; // a preDNAT allow: no other policy of the incoming host endpoint
-  if (sender.preDnat) {
-    findFacts<F>(w, p, to, toPort);
-    const action = consult<F>(w, p, Stage.PreDnat, sender.preDnat, to, toPort, nowSeconds);
-    if (action == TRAPPED) return Reason.PolicyTrapped;
-    if (action == Action.Deny) return Reason.PolicyDenied;
-    skipsHost = action == Action.Allow;
-    if (!skipsHost) p.rule = 0; // it decided nothing
-  }
-  const service = serviceOf<F>(g, p);
-  if (service !== null) {
-    const backend = backendOf<F>(service, p);
-    if (backend === null) return Reason.NoBackend;
-    p.backend = u32(changetype<usize>(backend));
-    to = changetype<usize>(backend) + (is4<F>() ? 12 : 0);
+  const action = judgePreDnat<F>(w, p, to, toPort, nowSeconds);
+  if (action == TRAPPED) return Reason.PolicyTrapped;
+  if (action == Action.Deny) return Reason.PolicyDenied;
+  const skipsHost = action == Action.Allow;
+  const served = serve<F>(g, p, detailOf(p), tick);
+  if (served != Reason.None) return served;
+  if (p.backend) {
+    const backend = changetype<Backend>(usize(p.backend));
+    to = addressOf<F>(backend);
     toPort = u32(bswap<u16>(backend.port));
     if (isStoppedTunnel(g, p, toPort)) return Reason.EncapFromWorkload;
   }
@@ -107,11 +122,27 @@ function judgeFlow<F>(w: Worker, g: Generation, p: Packet, nowSeconds: u32): Rea
     p.destinationEndpoint = changetype<Endpoint>(out).identity;
   }
   findFacts<F>(w, p, to, toPort);
-  return judgePath<F>(w, g, p, out, skipsHost, to, toPort, nowSeconds);
+  const reason = judgePath<F>(w, g, p, out, skipsHost, to, toPort, nowSeconds);
+  return reason == Reason.Allowed ? translate<F>(w, g, p, out) : reason;
+}
+
+/**
+ * What preDNAT policy says of a packet: an Action or TRAPPED. Allow: no other policy of the
+ * incoming host endpoint is asked.
+ */
+export function judgePreDnat<F>(
+  w: Worker, p: Packet, to: usize, toPort: u32, nowSeconds: u32,
+): u32 {
+  const slot = senderOf(p).preDnat;
+  if (!slot) return Action.NoMatch;
+  findFacts<F>(w, p, to, toPort);
+  const action = consult<F>(w, p, Stage.PreDnat, slot, to, toPort, nowSeconds);
+  if (action == Action.NoMatch || action == Action.Pass) p.rule = 0; // it decided nothing
+  return action;
 }
 
 /** Both sides' policies, the facts being known. `out`: the record of wayTo(). */
-function judgePath<F>(
+export function judgePath<F>(
   w: Worker, g: Generation, p: Packet, out: usize, skipsHost: bool, to: usize, toPort: u32,
   nowSeconds: u32,
 ): Reason {
@@ -211,6 +242,7 @@ export function judgeUntracked<F>(
 ): Reason {
   const sender = senderOf(p);
   if (sender.kind == <u8>EndpointKind.Workload) return Reason.None;
+  if (detailOf(p).part == <u8>Part.Later) return Reason.None; // it follows the first
   const fromUplink = sender.kind == <u8>EndpointKind.Uplink;
   if (fromUplink && !sender.untrackedIngress) return Reason.None;
   const to = destinationOf<F>(usize(p.window));

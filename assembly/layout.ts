@@ -12,6 +12,7 @@
 //   0x005000  Policy slots     4,096 x u32: state of the function-table entry of that number
 //   0x009000  Interfaces       4,096 x u32: endpoint index + 1 of an interface, 0 = unknown
 //   0x00d000  Sets             membership: budgets, classes, member tables of both families
+//   0x00e000  Services         frontends, groups of backends, client affinity, fragments
 //   0x010000  Staging buffer   1 MiB: the host writes records here, then calls stage(length)
 //   0x110000  Frames           16 x 128 KiB: slots, header windows, working records of a worker
 //   0x310000  Slot blocks      4,096 x u32: block of a Classifier or a Chain
@@ -22,7 +23,7 @@
 export * from "./formats"; // stage records and the errors of staging
 
 /** Version of this layout; a checkpoint or a host with another one is refused by name. */
-export const LAYOUT_VERSION: u32 = 2;
+export const LAYOUT_VERSION: u32 = 3;
 /** "MGAY", the first word of the root record. */
 export const MAGIC: u32 = 0x5941474d;
 
@@ -31,9 +32,11 @@ export const FRAME_PACKETS_MAX: u32 = 256;
 export const POLICY_SLOTS_MAX: u32 = 4096;
 export const INTERFACES_MAX: u32 = 4096;
 export const ENDPOINTS_MAX: u32 = 65535;
-export const BACKENDS_MAX: u32 = 65535;
+export const BACKENDS_MAX: u32 = 65535; // of one group
+export const BACKEND_IDS_MAX: u32 = 1048576;
+export const PEERS_MAX: u32 = 65535;
 export const GENERATIONS: u32 = 4;
-export const ROUTES_MAX: u32 = 1024;
+export const ROUTES_MAX: u32 = 65535;
 export const CLASSIFIER_RULES_MAX: u32 = 16384;
 export const CHAIN_STEPS_MAX: u32 = 1024;
 export const MODULE_BYTES_MAX: u32 = 65536;
@@ -54,7 +57,7 @@ export const ROOT_STAGING: usize = 44; // u32: generation being staged, 0 = none
 export const ROOT_ARENA_NEXT: usize = 48; // u32: first byte never allocated
 export const ROOT_ARENA_END: usize = 52; // u32
 export const ROOT_ENDPOINTS_MAX: usize = 56; // u32 budget
-export const ROOT_SERVICES_MAX: usize = 60; // u32 budget
+export const ROOT_SERVICES_MAX: usize = 60; // u32 budget: frontends
 export const ROOT_TIMEOUTS: usize = 64; // 6 x u32, milliseconds, in the order of enum Timeout
 export const ROOT_SESSIONS4: usize = 96; // a session table, see below
 export const ROOT_SESSIONS6: usize = 160;
@@ -114,7 +117,8 @@ export const SESSION4_KEY_STRIDE: usize = 16; // from key 0 to key 1
 export const SESSION4_DELTA_ADDRESSES: usize = 48; // u16: one's complement, addresses alone
 export const SESSION4_DELTA_ALL: usize = 50; // u16: addresses and ports
 export const SESSION4_PROTOCOL: usize = 52; // u8
-export const SESSION4_REWRITTEN: usize = 53; // u8: 1 = the rewrite changes something
+export const SESSION4_REWRITTEN: usize = 53; // u8, enum Rewritten
+export const SESSION4_PEER: usize = 54; // u16: the node that forward packets are passed on to
 export const SESSION4_GENERATION: usize = 56; // u32: the generation that judged it
 export const SESSION4_BACKEND: usize = 60; // u32: backend id + 1, 0 = no service
 export const SESSION4_BYTES: usize = 64;
@@ -123,6 +127,7 @@ export const SESSION6_DELTA_ADDRESSES: usize = 56;
 export const SESSION6_DELTA_ALL: usize = 58;
 export const SESSION6_PROTOCOL: usize = 60;
 export const SESSION6_REWRITTEN: usize = 61;
+export const SESSION6_PEER: usize = 62;
 export const SESSION6_GENERATION: usize = 104;
 export const SESSION6_BACKEND: usize = 108;
 export const SESSION6_BYTES: usize = 128;
@@ -142,6 +147,17 @@ export const LIFE_MASK: u32 = 3;
 /** What a TCP session has seen; bits only ever get set while the record lives. */
 export const enum SessionFlag {
   SynForward = 4, SynReturn = 8, FinForward = 16, FinReturn = 32, Reset = 64,
+  /** From a checkpoint: judged once more at its next packet; cleared then. */
+  Restored = 128,
+  /** TCP that was in mid-flow when it came: established once the other side is heard. */
+  PickedUp = 256,
+}
+/** What a session does to its packets, and the same of a slot: bits. */
+export const enum Rewritten {
+  /** Addresses, ports or both change. */
+  Header = 1,
+  /** Forward packets leave, as they are, for the node of SESSION_PEER (DSR). */
+  ToPeer = 2,
 }
 
 // ---- Generation: a ring of 4
@@ -151,22 +167,33 @@ export const GENERATION_ENDPOINTS: usize = 4; // u32: address of the block, 0 = 
 export const GENERATION_ENDPOINT_COUNT: usize = 8;
 export const GENERATION_ADDRESSES: usize = 12; // u32: hash of address -> endpoint
 export const GENERATION_ADDRESS_MASK: usize = 16;
-export const GENERATION_SERVICES: usize = 20; // u32: hash of (VIP, port, protocol) -> service
-export const GENERATION_SERVICE_MASK: usize = 24;
-export const GENERATION_OWNED: usize = 28; // u32: bit 0 endpoints, bit 1 services made by it
+export const GENERATION_SNAT4: usize = 20; // the node's own address, wire order; 0 = none
+export const GENERATION_SNAT_PORTS: usize = 24; // u16 first, u16 last: what SNAT hands out
+export const GENERATION_OWNED: usize = 28; // u32: bit 0: the endpoint table was made by it
 export const GENERATION_ADDRESS_COUNT: usize = 32;
-export const GENERATION_SERVICE_COUNT: usize = 36;
+export const GENERATION_PODS: usize = 36; // u16: set number + 1 of pods' networks, 0 = unknown
+export const GENERATION_SERVICE_NETWORKS: usize = 38; // u16: set number + 1, 0 = unknown
 export const GENERATION_ROUTES: usize = 40; // u32: address of the block, 0 = none
 export const GENERATION_ROUTE_COUNT: usize = 44;
 export const GENERATION_FLAGS: usize = 48; // u32, enum GenerationFlag
 export const GENERATION_VXLAN_PORT: usize = 52; // u16, 0 = no VXLAN check
 export const GENERATION_VXLAN_HOSTS: usize = 54; // u16: set number + 1, 0 = VXLAN not in use
 export const GENERATION_IPIP_HOSTS: usize = 56; // u16: set number + 1, 0 = IPIP not in use
-export const GENERATION_BYTES: usize = 64;
+export const GENERATION_NAT_SOURCES: usize = 60; // u16: set number + 1: natOutgoing's pools
+export const GENERATION_NAT_EXCLUDED: usize = 62; // u16: set number + 1: what is not beyond
+export const GENERATION_SNAT6: usize = 64; // 16 bytes, zeros = none
+export const GENERATION_ROUTE_LENGTHS: usize = 80; // 3 x u64: bit = prefix length that occurs
+export const GENERATION_BYTES: usize = 128;
 
 /** Bits of a generation; EndpointToHost (calico's DefaultEndpointToHostAction) in the low two. */
 export const enum GenerationFlag {
-  ToHostReturn = 1, ToHostAccept = 2, AllowVxlan = 4, AllowIpip = 8, Untracked = 16,
+  ToHostReturn = 1, ToHostAccept = 2, AllowVxlan = 4, AllowIpip = 8,
+  /** All clients of ClusterIPs are masqueraded. */
+  MasqueradeAll = 16,
+  /** What policy denies is answered (IptablesFilterDenyAction=Reject). */
+  RejectDenied = 32,
+  /** The core's own: some endpoint has untracked policies. */
+  Untracked = 1 << 30,
 }
 
 // ---- Worker
@@ -231,6 +258,22 @@ export const MEMBER_PORT: u32 = 0x80000000;
 /** Whose membership: the order of a worker's facts, and of member()'s argument. */
 export const enum Side { Source, Destination, SourcePort, DestinationPort }
 
+// ---- Services: frontends to groups of backends, changed in place; not by generation
+//   (address, port, protocol) ─hash─► head ─► Frontend ─► next     Frontend ─ group id ─► Group
+export const SERVICES: usize = 0xe000;
+export const SERVICES_HEADS: usize = 0; // u32: address of u32[heads]: a frontend, 0 = none
+export const SERVICES_HEAD_MASK: usize = 4; // u32: heads - 1
+export const SERVICES_LIVE: usize = 8; // u32: frontends; the budget is ROOT_SERVICES_MAX
+export const SERVICES_GROUPS: usize = 12; // u32: address of u32[groups max + 1]: group, by id
+export const SERVICES_GROUPS_MAX: usize = 16; // u32 budget
+export const SERVICES_BACKEND_STATES: usize = 20; // u32: address of u8[backends max]
+export const SERVICES_BACKENDS_MAX: usize = 24; // u32 budget of backend ids
+export const SERVICES_AFFINITY: usize = 28; // u32: address of the entries
+export const SERVICES_AFFINITY_MASK: usize = 32; // u32: buckets - 1
+export const SERVICES_FRAGMENTS: usize = 36; // u32: address of the entries
+export const SERVICES_FRAGMENTS_MASK: usize = 40; // u32: buckets - 1
+export const SERVICES_BYTES: usize = 64;
+
 // ---- Slot blocks
 export const SLOT_BLOCKS: usize = 0x310000;
 export const SLOT_COUNTERS: usize = 0x314000;
@@ -282,6 +325,7 @@ export const FRAME_WINDOWS: usize = 0x2000;
 export const FRAME_SCRATCH: usize = 0xa000;
 export const FRAME_STAGES: usize = 0x14000; // 256 x STAGES_BYTES: what each stage's policy said
 export const FRAME_VECTORS: usize = 0x18000; // bit vectors of the classifier in hand
+export const FRAME_DETAILS: usize = 0x1c000; // 256 x 64: what only some packets need
 export const SLOT_BYTES: usize = 32;
 export const WINDOW_BYTES: usize = 128;
 
@@ -300,11 +344,12 @@ export const STAGES_BYTES: usize = 64;
 export const SLOT_INTERFACE: usize = 0; // in, u32
 export const SLOT_PACKET_LENGTH: usize = 4; // in, u32: bytes from the L3 header to the packet's end
 export const SLOT_WINDOW_LENGTH: usize = 8; // in, u16: bytes of the window that are valid
+export const SLOT_PEER: usize = 8; // out, u16, with Rewritten.ToPeer: the node to pass it on to
 export const SLOT_FLAGS: usize = 10; // in, u8, enum SlotFlag
 export const SLOT_HOOK: usize = 11; // in, u8: 0 = from the interface
 export const SLOT_VERDICT: usize = 12; // out, u8, enum Verdict
 export const SLOT_REASON: usize = 13; // out, u8, enum Reason
-export const SLOT_REWRITTEN: usize = 14; // out, u8: 1 = the window differs from the input
+export const SLOT_REWRITTEN: usize = 14; // out, u8, bits of enum Rewritten
 export const SLOT_DIRECTION: usize = 15; // out, u8: 0 forward, 1 return
 export const SLOT_RULE: usize = 16; // out, u32: policy slot << 16 | rule index; 0 = no rule
 export const SLOT_SESSION: usize = 20; // out, u32: address of the session record, 0 = none
@@ -325,8 +370,10 @@ export enum Reason {
   LaterFragment, TinyFragment, ExtensionHeader, RoutingHeader, BadTcpFlags,
   NoBackend, NoSession, SessionTableFull, TupleCollision, EndpointMismatch, MappedAddress,
   EndpointInactive, EncapFromWorkload, EncapFromUnknownHost, EndpointToHost,
+  UnknownServicePort, UnknownServiceAddress, SourceRange, NatPortsExhausted, NoNatAddress,
+  SctpFragment,
   // these pass, beside Established and Allowed
-  Untracked, NeighbourDiscovery,
+  Untracked, NeighbourDiscovery, Related, Fragment, Forwarded,
 }
 
 // ---- Policy ABI

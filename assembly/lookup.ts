@@ -8,13 +8,16 @@
 // the packet comes from the end that its direction says and both ends are live; the rest is for
 // settle. The steps are functions of their own, not inlined: each then has its bases in registers.
 import { endsLive, fromItsEnd } from "./conntrack";
-import { isLive } from "./endpoint";
+import { Endpoint, isLive } from "./endpoint";
 import { differ, endpointOf, is4, portsAndEndpoint, sourceOf } from "./family";
 import { Generation } from "./generation";
 import { scale } from "./hash";
 import * as tcp from "./header/tcp";
-import { BUCKET_BYTES, BUCKET_ENTRIES, LIFE_MASK, Life, SESSION_STATE } from "./layout";
+import {
+  BUCKET_BYTES, BUCKET_ENTRIES, LIFE_MASK, Life, Rewritten, SESSION_STATE, SessionFlag,
+} from "./layout";
 import { LINES, Packet, packetAt, PACKET_PORTS, UNFOUND } from "./packet";
+import { changesOf } from "./rewrite";
 import { SessionTable, tableOf } from "./root";
 import { findPacket, keyIn, protocolIn, recordAt, tagOf, waysWith } from "./session";
 import { isClosed } from "./tcpstate";
@@ -50,8 +53,19 @@ export function findSessions<F>(g: Generation, frame: usize, list: usize, n: u32
   const t = tableOf<F>();
   const left = compare<F>(g, frame, list, n);
   const unfound = left >> 1;
+  if (unfound > 1) fetchSeconds<F>(frame, unfound);
   for (let k: u32 = 0; k < unfound; k++) findSlowly<F>(t, g, packetAt(frame + UNFOUND, k));
   return left;
+}
+
+/** The second buckets of what the first did not answer, before they are looked through. */
+function fetchSeconds<F>(frame: usize, n: u32): void {
+  const t = tableOf<F>();
+  for (let k: u32 = 0; k < n; k++) {
+    const hash = packetAt(frame + UNFOUND, k).hash;
+    store<u32>(frame + LINES + (usize(k) << 2), scale(u32(hash), t.bucketCount));
+  }
+  prefetch(t.buckets, frame + LINES, -1, 4, n);
 }
 
 /** The first way of the first bucket that bears the tag. Its entry is read plainly: the record that
@@ -90,7 +104,8 @@ function compare<F>(g: Generation, frame: usize, list: usize, n: u32): u32 {
     const different = differ<F>(key, sourceOf<F>(p.window)) |
       (portsAndEndpoint<F>(key) ^ load<u64>(changetype<usize>(p), PACKET_PORTS)) |
       u64(protocolIn<F>(r) ^ u32(p.protocol)) | u64((state & LIFE_MASK) ^ <u32>Life.Live);
-    judged |= u32(mayReopen(p, state));
+    judged |= u32(mayReopen(p, state)) | (state & SessionFlag.Restored) |
+      (changesOf<F>(r) & <u32>Rewritten.ToPeer);
     const far = endpointOf<F>(keyIn<F>(r, direction ^ 1));
     if (!different && isLive(endpoints, endpointCount, far)) {
       p.session = u32(r);
@@ -100,7 +115,7 @@ function compare<F>(g: Generation, frame: usize, list: usize, n: u32): u32 {
       unfound++;
     }
   }
-  return (unfound << 1) | judged;
+  return (unfound << 1) | u32(judged != 0);
 }
 
 /**
@@ -112,6 +127,17 @@ function compare<F>(g: Generation, frame: usize, list: usize, n: u32): u32 {
 export function mayReopen(p: Packet, state: u32): bool {
   const syn = (p.flags & <u8>(tcp.SYN | tcp.ACK | tcp.RST)) == <u8>tcp.SYN;
   return bool(u32(syn) | (u32(p.protocol == <u8>tcp.PROTOCOL) & u32(isClosed(state))));
+}
+
+/**
+ * Does a packet that another node has passed on meet a session that would pass it on again? It is
+ * decided anew: this node has to serve it.
+ */
+// @ts-ignore: decorator
+@inline
+export function isPassedOn<F>(p: Packet, r: usize): bool {
+  if (!(changesOf<F>(r) & Rewritten.ToPeer) || p.direction) return false;
+  return changetype<Endpoint>(usize(p.sender)).peer != 0;
 }
 
 /** The rest of the first bucket, and the second. */

@@ -1,7 +1,7 @@
 // Staging of members: a Members record to changes of the tables in members.ts. Control side, one
 // writer; each record is carried out whole or refused whole. Limits: the budgets of Configure.
 import { allocate, release } from "./arena";
-import { classById, makeClass, refer } from "./classes";
+import { classById, makeClass } from "./classes";
 import { is4, V4, V6 } from "./family";
 import {
   CONFIGURE_CLASSES_MAX, CONFIGURE_MEMBERS4_MAX, CONFIGURE_MEMBERS6_MAX, CONFIGURE_SETS_MAX,
@@ -13,6 +13,7 @@ import {
   classAt, entryBytes, findEntry, Members, membersOf, prefixMask, removeEntry, setClassAt,
   vacantEntry, writeKey,
 } from "./members";
+import { refer } from "./retired";
 import { refuse } from "./root";
 
 const SETS_BUDGET_MAX: u32 = 65_536;

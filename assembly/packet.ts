@@ -58,6 +58,8 @@ export const SLOW: usize = UNFOUND + 0x400; // u32: Packets for the slow path, i
 export const LISTED: usize = SLOW + 0x400;
 /** u32: 1 once a SYN of this frame hit a session. */
 export const REOPENED: usize = LISTED + 0x100;
+/** u32: address of the Packet where the frame is cut, or of what is behind the last one. */
+export const CUT: usize = REOPENED + 8;
 
 // @ts-ignore: decorator
 @inline
@@ -68,10 +70,15 @@ export function packetAt(list: usize, k: u32): Packet {
 /** u32 that nobody reads: what a touching loop has loaded. */
 export const TOUCHED: usize = REOPENED + 4;
 
+/** u32: 1 once a packet of this frame came from another node's passing on. */
+export const PEERS: usize = REOPENED + 12;
+
 // The fast lane's arrays, by packet.
 export const HASHES: usize = REOPENED + 0x100; // upper half of the key's hash
 export const ENTRIES: usize = HASHES + 0x400; // candidate index entry
 export const ENDS: usize = ENTRIES + 0x400; // sender's identity
 /** u32: windows of the packets that the fast lane left, in packet order. */
 export const REST: usize = ENDS + 0x400;
-if (REST + 0x400 > FRAME_STAGES) ERROR("a frame's scratch runs into its stages");
+/** A working record and a window for what is judged in a packet's stead (restored.ts). */
+export const STANDIN: usize = REST + 0x400;
+if (STANDIN + 0x100 > FRAME_STAGES) ERROR("a frame's scratch runs into its stages");

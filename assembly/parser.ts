@@ -6,9 +6,11 @@
 //                                                  others: by their number alone
 //
 // Fragments: the first bears the upper header and is judged as the packet is; one that does not
-// bear all of it, or one that starts inside it, is a TinyFragment (RFC 3128, RFC 7112); later ones
-// bear no ports and are dropped by name. Source routes lead behind policy's back and are dropped:
-// IPv4's options (as Linux does by default) and routing headers of type 0 (RFC 5095).
+// bear all of it, or one that starts inside it, is a TinyFragment (RFC 3128, RFC 7112). Later ones
+// bear no ports: they parse to addresses, protocol and identification, and follow their first
+// (fragment.ts). ICMP errors: where the packet is that they quote (quoted.ts). Source routes lead
+// behind policy's back and are dropped: IPv4's options (as Linux does by default) and routing
+// headers of type 0 (RFC 5095). The packet's Detail is zeros before.
 //
 // Inputs are the slot's lengths, which the adapter vouches for: windowLength <= 128 and
 // windowLength <= packetLength. Lengths inside the packet are the sender's and trusted for nothing.
@@ -19,12 +21,12 @@ import * as sctp from "./header/sctp";
 import * as tcp from "./header/tcp";
 import * as udp from "./header/udp";
 import { load16be } from "./bytes";
+import { detailOf, Part } from "./detail";
 import { Reason, SlotFlag, WINDOW_BYTES } from "./layout";
 import { Packet } from "./packet";
+import { findQuoted } from "./quoted";
 import { Slot } from "./slot";
 
-/** Stands for an echo's identifier of 0, where request and reply would have one key. */
-const NO_IDENTIFIER: u32 = 0x0002_0001;
 /** In a Packet's flags, of ICMPv6: a first fragment. */
 export const FRAGMENTED: u8 = 0x80;
 
@@ -64,7 +66,11 @@ function parse4(p: Packet, slot: Slot, packet: usize, window: u32): Reason {
   const protocol = u32(load<u8>(packet, ipv4.PROTOCOL));
   const fragment = ipv4.fragment(packet);
   if (fragment) {
-    if (fragment & ipv4.OFFSET) return laterFragment(fragment & ipv4.OFFSET);
+    detailOf(p).fragment = load16be(packet, ipv4.IDENTIFICATION) | (protocol << 16);
+    if (fragment & ipv4.OFFSET) {
+      return parseLater(p, fragment & ipv4.OFFSET, header, protocol);
+    }
+    detailOf(p).part = <u8>Part.First;
     if (total - header < upperBytes(packet + header, window - header, protocol)) {
       return Reason.TinyFragment;
     }
@@ -110,8 +116,13 @@ function parseChain(p: Packet, packet: usize, total: u32, window: u32, first: u3
     if (next == ipv6.FRAGMENT) {
       if (fragmented) return Reason.ExtensionHeader;
       const field = load16be(header, ipv6.FRAGMENT_FIELD);
-      if (field & ~7) return laterFragment(field >> 3);
+      detailOf(p).fragment = load<u32>(header, ipv6.FRAGMENT_IDENTIFICATION);
+      if (field & ~7) {
+        const upper = u32(load<u8>(header));
+        return parseLater(p, field >> 3, at + ipv6.FRAGMENT_BYTES, upper);
+      }
       fragmented = (field & 1) != 0;
+      if (fragmented) detailOf(p).part = <u8>Part.First;
     }
     at += ipv6.extensionBytes(header, next);
     next = u32(load<u8>(header));
@@ -126,11 +137,19 @@ function parseChain(p: Packet, packet: usize, total: u32, window: u32, first: u3
   return reason;
 }
 
-/** A fragment that does not start the packet; an offset of 1 would overlay an upper header. */
-// @ts-ignore: decorator
-@inline
-function laterFragment(offset: u32): Reason {
-  return offset == 1 ? Reason.TinyFragment : Reason.LaterFragment;
+/**
+ * A fragment that does not start the packet; an offset of 1 would overlay an upper header. Its
+ * ports are no key's: it is not to be looked up as a session's packet.
+ */
+function parseLater(p: Packet, offset: u32, header: u32, protocol: u32): Reason {
+  if (offset == 1) return Reason.TinyFragment;
+  detailOf(p).part = <u8>Part.Later;
+  p.protocol = u8(protocol);
+  p.l4 = u8(header);
+  p.flags = 0;
+  p.icmp = -1;
+  p.ports = 0;
+  return Reason.None;
 }
 /** How much of the upper header a first fragment has to bear; `bytes` of it may be looked at. */
 function upperBytes(l4: usize, bytes: u32, protocol: u32): u32 {
@@ -178,7 +197,7 @@ function parseL4(
     p.ports = load<u32>(l4);
     return Reason.None;
   }
-  if (protocol == icmpProtocol) return parseIcmp(p, l4, l4Bytes, l4Window);
+  if (protocol == icmpProtocol) return parseIcmp(p, l4, l4Bytes, l4Window, isFragment);
   if (protocol == sctp.PROTOCOL) {
     if (l4Bytes < sctp.HEADER_BYTES) return Reason.Truncated;
     if (l4Window < sctp.HEADER_BYTES) return Reason.HeadersTooLong;
@@ -191,23 +210,22 @@ function parseL4(
 
 // @ts-ignore: decorator
 @inline
-function parseIcmp(p: Packet, l4: usize, l4Bytes: u32, l4Window: u32): Reason {
+function parseIcmp(
+  p: Packet, l4: usize, l4Bytes: u32, l4Window: u32, isFragment: bool,
+): Reason {
   if (l4Bytes < icmp.HEADER_BYTES) return Reason.Truncated;
   if (l4Window < icmp.HEADER_BYTES) return Reason.HeadersTooLong;
   const type = u32(load<u8>(l4));
   const code = u32(load<u8>(l4, 1));
-  const echo = p.family == 4
-    ? type == icmp.ECHO_REQUEST4 || type == icmp.ECHO_REPLY4
-    : type == icmp.ECHO_REQUEST6 || type == icmp.ECHO_REPLY6;
   p.icmp = i32((type << 8) | code);
-  if (!echo || code != 0) {
+  if (!icmp.isEcho(p.family, type) || code != 0) {
     // Makes no session and must find none: an echo's ports have a half of zeros, these have not.
     p.ports = (0x8000 | type) << 16 | (0x8000 | code);
+    if (!isFragment && icmp.isError(p.family, type)) findQuoted(p, min(l4Bytes, l4Window));
     return Reason.None;
   }
-  const identifier = u32(load<u16>(l4, icmp.IDENTIFIER));
+  const ports = icmp.portsOfEcho(u32(load<u16>(l4, icmp.IDENTIFIER)));
   const isRequest = type == icmp.ECHO_REQUEST4 || type == icmp.ECHO_REQUEST6;
-  const ports = identifier ? identifier : NO_IDENTIFIER;
   p.ports = isRequest ? ports : rotl<u32>(ports, 16); // turned round, a request is its reply
   return Reason.None;
 }

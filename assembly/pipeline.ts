@@ -8,34 +8,37 @@
 //
 // Until `touch`, the rest is not written to but for scratch: a policy that traps in `decide` leaves
 // a frame that can be run again. What the fast lane carried is done, and not done again: w.resume
-// says how many packets are left of a frame that is run a second time.
-import { holds } from "./classes";
+// says how many packets are left of a frame that is run a second time, w.settled how many of those
+// are settled: where order.ts cuts a frame, what is before the cut is settled first.
+import { fetchDecisions } from "./ahead";
 import { settle, tickOf, touch } from "./conntrack";
-import { Endpoint, endpointAt, endpointOfInterface, ownerOf, ownsFirst } from "./endpoint";
-import { destinationOf, is4, sourceOf, V4, V6 } from "./family";
+import { detailOf } from "./detail";
+import { askUntracked, countUntracked, parseAll, working } from "./entry";
+import { V4, V6 } from "./family";
 import { BURST, fastLane } from "./fastlane";
+import { Frontend } from "./frontend";
 import { findGeneration, Generation } from "./generation";
-import { hashTuple, scale } from "./hash";
-import * as icmp from "./header/icmp";
-import * as ipv6 from "./header/ipv6";
 import * as tcp from "./header/tcp";
-import { decide, judgeUntracked } from "./judge";
+import { decide } from "./judge";
 import {
-  EndpointKind, FRAMES, FRAME_BYTES, FRAME_PACKETS_MAX, FRAME_SLOTS, FRAME_WINDOWS, GenerationFlag,
-  NO_ENDPOINT, Reason, SESSION_STATE, SLOT_BACKEND, SLOT_BYTES, SLOT_PACKET_LENGTH, SLOT_RULE,
-  SLOT_VERDICT, Stage, Verdict, WORKER_COUNTERS,
+  FRAMES, FRAME_BYTES, FRAME_PACKETS_MAX, FRAME_SLOTS, FRAME_WINDOWS, GenerationFlag, Reason,
+  Rewritten, SESSION_STATE, SessionFlag, SLOT_BACKEND, SLOT_BYTES, SLOT_PACKET_LENGTH, SLOT_PEER,
+  SLOT_RULE, SLOT_VERDICT, Verdict, WORKER_COUNTERS,
 } from "./layout";
-import { fetchBuckets, fetchRecords, findSessions, mayReopen } from "./lookup";
+import { fetchBuckets, fetchRecords, findSessions, isPassedOn, mayReopen } from "./lookup";
 import {
-  BUCKETS4, BUCKETS6, LIST4, LIST6, LISTED, Packet, packetAt, PACKETS, REOPENED, REST, SLOW,
-  TOUCHED,
+  BUCKETS4, BUCKETS6, CUT, LIST4, LIST6, LISTED, Packet, packetAt, PACKETS, REOPENED, SLOW,
 } from "./packet";
-import { classOfAddress, membersOf, touchMember } from "./members";
-import { FRAGMENTED, opens, parse } from "./parser";
-import { clearStages, countStages, stagesOf } from "./policy";
-import { configured, root, tableOf } from "./root";
+import { clearMarks, hasMarks, markedWith, markOfClient, markOfSession, setMark } from "./order";
+import { opens } from "./parser";
+import { clearStages } from "./policy";
+import { fetchReplies } from "./replies";
+import { answer } from "./reply";
+import { decideRestored } from "./restored";
+import { configured, root } from "./root";
 import { Slot } from "./slot";
 import { isClosed } from "./tcpstate";
+import { passes } from "./verdict";
 import { count as countPackets, enter, leave, Worker, workerAt } from "./worker";
 
 /**
@@ -57,17 +60,25 @@ export function process(
   if (g === null) {
     dropAll(w, frame, count, Reason.NoGeneration);
   } else {
-    const again = w.resume != 0 && w.resumeCount == count;
+    const again = w.again != 0 && w.resume != 0 && w.resumeCount == count;
+    w.again = 0;
     const rest = again ? w.resume - 1 : runFastLane(g, frame, count, tickOf(nowMs));
+    if (!again) w.settled = 0;
     if (rest) {
       w.resume = rest + 1;
       w.resumeCount = count;
-      judgeRest(w, g, frame, rest, nowMs, nowSeconds, generation);
-      finish(w, frame, rest);
+      while (w.settled < rest) {
+        const from = w.settled;
+        const to = judgeRest(w, g, frame, from, rest, nowMs, nowSeconds, generation);
+        const answers = finish(w, frame, from, to);
+        if (answers) answerAll(w, frame, answers, nowMs);
+        w.settled = to;
+      }
     }
     countPackets(w, <u32>Reason.Established, count - rest);
   }
   w.resume = 0;
+  w.settled = 0;
   leave(w);
   return 0;
 }
@@ -83,21 +94,27 @@ function runFastLane(g: Generation, frame: usize, count: u32, tick: u32): u32 {
 /**
  * The rest through the steps that change nothing, then through those that do. Look-ups are
  * staggered in chunks: while one is parsed, the one before has its buckets on their way, and the
- * one before that its records.
+ * one before that its records. From packet `begin` on; returns the first that is not settled yet.
  */
 // @ts-ignore: decorator
 @inline
 function judgeRest(
-  w: Worker, g: Generation, frame: usize, count: u32, nowMs: u32, nowSeconds: u32,
+  w: Worker, g: Generation, frame: usize, begin: u32, count: u32, nowMs: u32, nowSeconds: u32,
   generation: u32,
-): void {
+): u32 {
   store<u64>(frame + LISTED, 0);
   store<u32>(frame + REOPENED, 0);
-  const chunks = (count + BURST - 1) / BURST;
+  store<u32>(frame + CUT, u32(changetype<usize>(working(frame, count))));
+  clearMarks(frame);
+  const tick = tickOf(nowMs);
+  const chunks = (count - begin + BURST - 1) / BURST;
   for (let c: u32 = 0; c < chunks + 2; c++) {
+    // Behind a cut nothing more is asked.
+    const decided = c < 3 ? 0 : min(begin + (c - 2) * BURST, count);
+    if (c >= 3 && load<u32>(frame + CUT) < u32(changetype<usize>(working(frame, decided)))) break;
     const listed = frame + LISTED + (usize(c) << 3);
     if (c < chunks) {
-      const from = c * BURST, to = min(from + BURST, count);
+      const from = begin + c * BURST, to = min(from + BURST, count);
       parseAll(g, frame, from, to, listed);
       if (g.flags & GenerationFlag.Untracked) {
         askUntracked<V4>(w, g, frame, LIST4, BUCKETS4, listed, nowSeconds);
@@ -113,31 +130,32 @@ function judgeRest(
       fetchRecords<V6>(frame, frame + LIST6 + (usize(n6) << 2), load<u32>(listed, 4) - n6);
     }
     if (c >= 2) {
-      findAndDecide<V4>(w, g, frame, frame + LIST4, listed - 16, nowSeconds);
-      findAndDecide<V6>(w, g, frame, frame + LIST6, listed - 12, nowSeconds);
+      findAndDecide<V4>(w, g, frame, frame + LIST4, listed - 16, tick, nowSeconds);
+      findAndDecide<V6>(w, g, frame, frame + LIST6, listed - 12, tick, nowSeconds);
     }
   }
   // From here on nothing traps: what untracked policies settled is counted once.
-  if (g.flags & GenerationFlag.Untracked) countUntracked(frame, count);
-  const tick = tickOf(nowMs);
-  for (let c: u32 = 0; c < chunks; c++) {
+  const cut = (load<u32>(frame + CUT) - u32(frame + PACKETS)) >> 6;
+  if (g.flags & GenerationFlag.Untracked) countUntracked(frame, begin, cut);
+  for (let c: u32 = 0; c < chunks && begin + c * BURST < cut; c++) {
     const listed = frame + LISTED + (usize(c) << 3);
     touchAndSettle<V4>(w, g, frame, frame + LIST4, listed, tick, generation);
     touchAndSettle<V6>(w, g, frame, frame + LIST6, listed + 4, tick, generation);
   }
+  return cut;
 }
 
 /** `listed` points at how many packets of the family stood before this chunk, then behind it. */
 // @ts-ignore: decorator
 @inline
 function findAndDecide<F>(
-  w: Worker, g: Generation, frame: usize, list: usize, listed: usize, nowSeconds: u32,
+  w: Worker, g: Generation, frame: usize, list: usize, listed: usize, tick: u32, nowSeconds: u32,
 ): void {
   const from = load<u32>(listed);
   const n = load<u32>(listed, 8) - from;
   const part = list + (usize(from) << 2);
   const undecided = findSessions<F>(g, frame, part, n);
-  if (undecided | load<u32>(frame + REOPENED)) decideAll<F>(w, g, frame, part, n, nowSeconds);
+  if (undecided | load<u32>(frame + REOPENED)) decideAll<F>(w, g, frame, part, n, tick, nowSeconds);
 }
 
 // @ts-ignore: decorator
@@ -147,28 +165,13 @@ function touchAndSettle<F>(
   generation: u32,
 ): void {
   const from = load<u32>(listed);
-  const n = load<u32>(listed, 8) - from;
+  let n = load<u32>(listed, 8) - from;
+  const cut = load<u32>(frame + CUT);
+  while (n && load<u32>(list + (usize(from + n - 1) << 2)) >= cut) n--;
   if (n == 0) return;
   const slow = touchAll<F>(frame, list + (usize(from) << 2), n, tick);
+  if (slow > 1) fetchReplies<F>(frame, slow);
   if (slow) settleAll<F>(w, g, frame, slow, tick, generation);
-}
-
-/** Packets that untracked policies settled come to no other place that counts rules. */
-function countUntracked(frame: usize, count: u32): void {
-  for (let k: u32 = 0; k < count; k++) {
-    const p = working(frame, k);
-    const stages = stagesOf(p);
-    const into = load<u32>(stages, Stage.Untracked * 4);
-    const out = load<u32>(stages, Stage.UntrackedOut * 4);
-    if ((into | out) && p.reason && !p.decision) countStages(p);
-  }
-}
-
-/** The working record of the k-th packet of the rest. */
-// @ts-ignore: decorator
-@inline
-function working(frame: usize, k: u32): Packet {
-  return changetype<Packet>(frame + PACKETS + (usize(k) << 6));
 }
 
 function dropAll(w: Worker, frame: usize, count: u32, reason: Reason): void {
@@ -179,164 +182,111 @@ function dropAll(w: Worker, frame: usize, count: u32, reason: Reason): void {
   countPackets(w, <u32>reason, count);
 }
 
-// @ts-ignore: decorator
-@inline
-function clear(p: Packet): void {
-  store<u64>(changetype<usize>(p), 0, offsetof<Packet>("entry")); // and session
-  store<u64>(changetype<usize>(p), 0, offsetof<Packet>("rule")); // and backend
-  // decision, direction, reason, rewritten, length
-  store<u64>(changetype<usize>(p), 0, offsetof<Packet>("decision"));
-}
-
-/**
- * Parses packets of the rest, finds their endpoints, checks their sources, hashes their keys and
- * lists them by family. `listed` holds how many of each family are listed already; the new count
- * goes behind it.
- */
-function parseAll(g: Generation, frame: usize, from: u32, to: u32, listed: usize): void {
-  const endpoints = usize(g.endpoints), endpointCount = g.endpointCount;
-  let n4 = load<u32>(listed), n6 = load<u32>(listed, 4);
-  for (let k = from; k < to; k++) {
-    const p = working(frame, k);
-    const window = usize(load<u32>(frame + REST + (usize(k) << 2)));
-    const slot = changetype<Slot>(frame + FRAME_SLOTS + ((window - frame - FRAME_WINDOWS) >> 2));
-    clear(p);
-    p.slot = u32(changetype<usize>(slot));
-    p.window = u32(window);
-    clearStages(p);
-    const at = endpointOfInterface(endpoints, endpointCount, slot.interface);
-    if (!at) {
-      p.reason = <u8>Reason.UnknownEndpoint;
-      continue;
-    }
-    const reason = parse(p, slot, window);
-    p.reason = u8(reason);
-    if (reason != Reason.None) continue;
-    const e = changetype<Endpoint>(at);
-    p.sender = u32(at);
-    p.endpoint = e.kind == <u8>EndpointKind.Uplink ? NO_ENDPOINT : e.identity;
-    p.reason = u8(p.family == 4 ? mayEnter<V4>(g, e, p) : mayEnter<V6>(g, e, p));
-    if (p.reason) continue;
-    if (p.family == 4) list<V4>(p, frame, n4++);
-    else list<V6>(p, frame, n6++);
-  }
-  store<u32>(listed, n4, 8);
-  store<u32>(listed, n6, 12);
-}
-
-/**
- * The checks in front of everything: an inactive endpoint's packets go no further; neighbour and
- * listener discovery that is not to be forwarded passes unasked; an uplink's and the host's packets
- * bear any address, a workload's one of its own or of its allowed prefixes.
- */
-// @ts-ignore: decorator
-@inline
-function mayEnter<F>(g: Generation, e: Endpoint, p: Packet): Reason {
-  if (e.inactive) return Reason.EndpointInactive;
-  const packet = usize(p.window);
-  if (!is4<F>() && p.icmp >= 0 && p.flags != FRAGMENTED) { // RFC 6980: never in fragments
-    const hopLimit = u32(load<u8>(packet, ipv6.HOP_LIMIT));
-    if (icmp.isLinkLocal(u32(p.icmp) >> 8, hopLimit) && staysHere(g, packet)) {
-      return Reason.NeighbourDiscovery;
-    }
-  }
-  if (e.kind != <u8>EndpointKind.Workload) return Reason.None;
-  const source = sourceOf<F>(packet);
-  const own = ownsFirst<F>(e, source) || ownerOf<F>(g, source) == (e.identity & 0xffff) + 1;
-  return own || mayPose<F>(e, source) ? Reason.None : Reason.SpoofedSource;
-}
-/** Is the packet for the link or for the host, so that nobody forwards it? */
-function staysHere(g: Generation, packet: usize): bool {
-  const to = destinationOf<V6>(packet);
-  if (ipv6.isLinkScope(to)) return true;
-  const owner = ownerOf<V6>(g, to);
-  return owner != 0 && endpointAt(g, owner - 1).kind == <u8>EndpointKind.Host;
-}
-/** Is an address in the set that a workload may also send from? */
-function mayPose<F>(e: Endpoint, source: usize): bool {
-  if (!e.allowedSources) return false;
-  return holds(classOfAddress<F>(source), u32(e.allowedSources) - 1);
-}
-
-/** Asks untracked policies about a chunk's packets; what they settle leaves the lists. */
-function askUntracked<F>(
-  w: Worker, g: Generation, frame: usize, lists: usize, buckets: usize, listed: usize,
-  nowSeconds: u32,
-): void {
-  const to = load<u32>(listed, 8);
-  let kept = load<u32>(listed);
-  for (let k = kept; k < to; k++) {
-    const p = packetAt(frame + lists, k);
-    const reason = judgeUntracked<F>(w, g, p, nowSeconds);
-    p.reason = u8(reason);
-    if (reason != Reason.None) continue;
-    const from = frame + (usize(k) << 2), at = frame + (usize(kept) << 2);
-    store<u32>(at + lists, load<u32>(from + lists));
-    store<u32>(at + buckets, load<u32>(from + buckets));
-    kept++;
-  }
-  store<u32>(listed, kept, 8);
-}
-
-/** Hashes a packet's key and puts it into its family's list at place n. */
-// @ts-ignore: decorator
-@inline
-function list<F>(p: Packet, frame: usize, n: u32): void {
-  const r = root();
-  p.hash = hashTuple<F>(sourceOf<F>(p.window), p.ports, p.protocol, r.seed0, r.seed1);
-  const at = frame + (usize(n) << 2);
-  store<u32>(at, u32(changetype<usize>(p)), is4<F>() ? LIST4 : LIST6);
-  const bucket = scale(u32(p.hash >> 32), tableOf<F>().bucketCount);
-  store<u32>(at, bucket, is4<F>() ? BUCKETS4 : BUCKETS6);
-}
-
 /**
  * Decides what has no session, and hits that mayReopen() names. Behind a SYN that hit a session,
  * all TCP hits of the frame are decided: the session may be closed and replaced before their turn
  * comes.
  */
 function decideAll<F>(
-  w: Worker, g: Generation, frame: usize, list: usize, n: u32, nowSeconds: u32,
+  w: Worker, g: Generation, frame: usize, list: usize, n: u32, tick: u32, nowSeconds: u32,
 ): void {
   let undecided: u32 = 0;
   let reopened = load<u32>(frame + REOPENED);
   for (let k: u32 = 0; k < n; k++) {
     const p = packetAt(list, k);
+    if (p.decision) continue; // a first fragment that untracked policy let through
     const r = usize(p.session);
     const isTcp = u32(p.protocol == <u8>tcp.PROTOCOL);
-    if (r && !(isTcp & reopened) && !mayReopen(p, load<u32>(r, SESSION_STATE))) continue;
+    const reopens = r != 0 && mayReopen(p, load<u32>(r, SESSION_STATE));
+    const anew = reopens || (isTcp & reopened & 1) != 0 || isPassedOn<F>(p, r);
+    if (r && !anew && !isRestored(r)) {
+      if (hasMarks(frame) && cutsAt(w, frame, p, markOfSession(r), 0)) break;
+      continue;
+    }
+    if (r && isPassedOn<F>(p, r)) {
+      setMark(frame, markOfSession(r), SESSION_MARK);
+      reopened |= PASSED_ON; // later chunks are looked through too
+    }
     reopened |= u32(r != 0) & isTcp & u32(opens(p));
     store<u32>(frame + SLOW + (usize(undecided) << 2), u32(changetype<usize>(p)));
     undecided++;
   }
   store<u32>(frame + REOPENED, reopened);
-  if (undecided > 1 && membersOf<F>().live > MEMBERS_CACHED) touchMembers<F>(frame, undecided);
+  fetchDecisions<F>(g, frame, undecided);
   for (let k: u32 = 0; k < undecided; k++) {
-    decide<F>(w, g, packetAt(frame + SLOW, k), nowSeconds);
+    const p = packetAt(frame + SLOW, k);
+    const r = usize(p.session);
+    if (u32(changetype<usize>(p)) >= load<u32>(frame + CUT)) return;
+    if (r && isRestored(r)) {
+      if (cutsAt(w, frame, p, markOfSession(r), SESSION_MARK)) return;
+      // When its turn comes, the session may be closed, and a SYN open another.
+      if (p.protocol == <u8>tcp.PROTOCOL || isPassedOn<F>(p, r)) {
+        decide<F>(w, g, p, tick, nowSeconds);
+        clearStages(p);
+      }
+      decideRestored<F>(w, g, p, r, nowSeconds);
+      continue;
+    }
+    decide<F>(w, g, p, tick, nowSeconds);
+    const f = detailOf(p).frontend;
+    if (!f || !changetype<Frontend>(usize(f)).affinityMs) continue;
+    const notes = p.decision == <u8>Reason.Allowed ? p.backend : 0;
+    const mark = markOfClient<F>(p, changetype<Frontend>(usize(f)).service);
+    if (markedWith(frame, mark) == p.backend) continue; // what was noted is what was chosen
+    if (cutsAt(w, frame, p, mark, notes)) return;
   }
 }
-
-/** Members beyond this number are hardly in the caches: their lines are asked for at once. */
-const MEMBERS_CACHED: u32 = 8192;
-
-/** Reads the member entries of n listed packets' ends: loads that wait for no other. */
-function touchMembers<F>(frame: usize, n: u32): void {
-  let touched: u32 = 0;
-  for (let k: u32 = 0; k < n; k++) {
-    const pair = sourceOf<F>(usize(packetAt(frame + SLOW, k).window));
-    touched |= touchMember<F>(pair) | touchMember<F>(pair + sizeof<F>());
+/** Of a session's mark. */
+const SESSION_MARK: u32 = 1;
+/** In the word at REOPENED: a packet has met a session that would pass it on a second time. */
+const PASSED_ON: u32 = 2;
+/**
+ * Does a packet's decision rest on what an earlier one of the segment is yet to do? Cuts there; not
+ * at its first, whose mark may be its own other one, or the other family's. Else sets the mark to a
+ * value, if that is not 0.
+ */
+function cutsAt(w: Worker, frame: usize, p: Packet, mark: u32, value: u32): bool {
+  const first = changetype<usize>(working(frame, w.settled));
+  if (markedWith(frame, mark) != 0 && changetype<usize>(p) != first) {
+    const at = u32(changetype<usize>(p));
+    if (at < load<u32>(frame + CUT)) store<u32>(frame + CUT, at);
+    return true;
   }
-  store<u32>(frame + TOUCHED, touched); // or the loads would be left out
+  if (value) setMark(frame, mark, value);
+  return false;
+}
+// @ts-ignore: decorator
+@inline
+function isRestored(r: usize): bool {
+  return (load<u32>(r, SESSION_STATE) & SessionFlag.Restored) != 0;
 }
 
-/** Touches the sessions of hits; lists the rest for settle, in packet order. */
+/**
+ * Is a packet to be settled in its turn: a miss, a fragment, of a closed or restored session, or
+ * one that would pass it on a second time?
+ */
+// @ts-ignore: decorator
+@inline
+function isSlow<F>(p: Packet, r: usize): bool {
+  if (!r || detailOf(p).part) return true;
+  const state = load<u32>(r, SESSION_STATE);
+  if (state & SessionFlag.Restored || isPassedOn<F>(p, r)) return true;
+  return p.protocol == <u8>tcp.PROTOCOL && isClosed(state);
+}
+
+/**
+ * Touches the sessions of hits; lists the rest for settle, in packet order. Behind a TCP packet
+ * that is listed though it hit a session, all TCP hits are: each must meet what the one before
+ * left.
+ */
 function touchAll<F>(frame: usize, list: usize, n: u32, tick: u32): u32 {
-  let slow: u32 = 0;
+  let slow: u32 = 0, deferred = false;
   for (let k: u32 = 0; k < n; k++) {
     const p = packetAt(list, k);
     const r = usize(p.session);
     const isTcp = p.protocol == <u8>tcp.PROTOCOL;
-    if (!r || (isTcp && isClosed(load<u32>(r, SESSION_STATE)))) {
+    if ((deferred && isTcp) || isSlow<F>(p, r)) {
+      deferred = deferred || (r != 0 && isTcp);
       store<u32>(frame + SLOW + (usize(slow) << 2), u32(changetype<usize>(p)));
       slow++;
     } else {
@@ -367,28 +317,42 @@ function drop(slot: Slot, reason: Reason): void {
   store<u64>(at, u64(slot.packetLength) << 32, SLOT_BACKEND);
 }
 
-// @ts-ignore: decorator
-@inline
-function passes(reason: u32): bool {
-  return reason == <u32>Reason.Established || reason == <u32>Reason.Allowed ||
-    reason >= <u32>Reason.Untracked;
-}
-
-/** Writes the slots of the rest and counts them. */
-function finish(w: Worker, frame: usize, rest: u32): void {
+/** Writes the slots of the rest and counts them; returns how many are listed to be answered. */
+function finish(w: Worker, frame: usize, from: u32, to: u32): u32 {
   const counters = changetype<usize>(w) + WORKER_COUNTERS;
-  for (let k: u32 = 0; k < rest; k++) {
+  let answers: u32 = 0;
+  for (let k = from; k < to; k++) {
     const p = working(frame, k);
     const slot = usize(p.slot);
     const reason = u32(p.reason);
     const pass = passes(reason);
     const verdict = <u32>(pass ? Verdict.Pass : Verdict.Drop);
+    const length = pass ? p.length : load<u32>(slot, SLOT_PACKET_LENGTH);
+    const d = detailOf(p);
+    if (!pass && d.answer && p.reason == p.decision) {
+      store<u32>(frame + SLOW + (usize(answers) << 2), u32(changetype<usize>(p)));
+      answers++;
+    }
     const flags = verdict | (reason << 8) | (u32(p.rewritten) << 16) | (u32(p.direction) << 24);
     store<u32>(slot, flags, SLOT_VERDICT);
     store<u64>(slot, u64(p.rule) | (u64(p.session) << 32), SLOT_RULE);
-    const length = pass ? p.length : load<u32>(slot, SLOT_PACKET_LENGTH);
     store<u64>(slot, u64(pass ? p.backend : 0) | (u64(length) << 32), SLOT_BACKEND);
+    if (p.rewritten & <u8>Rewritten.ToPeer) store<u16>(slot, d.peer, SLOT_PEER);
     const at = counters + (usize(reason) << 3);
     store<u64>(at, load<u64>(at) + 1);
+  }
+  return answers;
+}
+
+/** Makes the answers of listed packets, each in its packet's window. */
+function answerAll(w: Worker, frame: usize, answers: u32, nowMs: u32): void {
+  for (let k: u32 = 0; k < answers; k++) {
+    const p = packetAt(frame + SLOW, k);
+    const length = answer(w, p, nowMs);
+    if (!length) continue;
+    const slot = changetype<Slot>(usize(p.slot));
+    slot.verdict = <u8>Verdict.Reply;
+    slot.rewritten = <u8>Rewritten.Header;
+    slot.newLength = length;
   }
 }

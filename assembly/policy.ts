@@ -10,9 +10,9 @@
 import { classify } from "./classifier";
 import { factsOf } from "./facts";
 import {
-  Action, CHAIN_STEP, CHAIN_STEPS, FRAMES, FRAME_BYTES, FRAME_WINDOWS, FRAME_STAGES, POLICY_SLOTS,
-  POLICY_SLOTS_MAX, Reason, SLOT_BLOCKS, SLOT_COUNTERS, SlotState, Stage, STAGES, STAGES_BYTES,
-  WINDOW_BYTES,
+  Action, CHAIN_STEP, CHAIN_STEPS, FRAMES, FRAME_BYTES, FRAME_SLOTS, FRAME_STAGES, POLICY_SLOTS,
+  POLICY_SLOTS_MAX, Reason, SLOT_BLOCKS, SLOT_BYTES, SLOT_COUNTERS, SlotState, Stage, STAGES,
+  STAGES_BYTES,
 } from "./layout";
 import { hiOf, loOf, sourceOf } from "./family";
 import { Packet } from "./packet";
@@ -21,7 +21,7 @@ import { Worker } from "./worker";
 /** What consult() answers when the policy has trapped: no Action. */
 export const TRAPPED: u32 = 0xff;
 if (usize(STAGES) * 4 > STAGES_BYTES) ERROR("the stages do not fit their record");
-if (WINDOW_BYTES != STAGES_BYTES * 2) ERROR("stages do not lie as windows do");
+if (STAGES_BYTES != SLOT_BYTES * 2) ERROR("stages do not lie as slots do");
 
 // @ts-ignore: decorator
 @inline
@@ -41,9 +41,9 @@ export function blockOf(slot: u32): usize {
 // @ts-ignore: decorator
 @inline
 export function stagesOf(p: Packet): usize {
-  const offset = usize(p.window) - FRAMES;
+  const offset = usize(p.slot) - FRAMES;
   const frame = FRAMES + (offset & ~(FRAME_BYTES - 1));
-  return frame + FRAME_STAGES + (((offset & (FRAME_BYTES - 1)) - FRAME_WINDOWS) >> 1);
+  return frame + FRAME_STAGES + (((offset & (FRAME_BYTES - 1)) - FRAME_SLOTS) << 1);
 }
 // @ts-ignore: decorator
 @inline

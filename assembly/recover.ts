@@ -25,8 +25,10 @@ export function recover(worker: u32): i32 {
   w.policySlot = 0;
   if (slot) {
     setSlotState(slot, SlotState.Trapped);
+    w.again = 1;
   } else {
     w.resume = 0;
+    w.settled = 0;
     if (w.table == 6) undo<V6>(w);
     else undo<V4>(w);
     dropFrame(w, worker);

@@ -1,91 +1,148 @@
-// Services: (VIP, port, protocol) to a backend. A generation's table holds an 8-byte entry for each
-// (hash, block); a block is the service, its backends in canonical order and its Maglev slots.
+// What Services make of a packet that opens a flow: which frontend it came to, whether its client
+// may ask, which backend it gets, and whether its source is masqueraded.
 //
-//   block:  ┌ Service, 64 bytes ┐┌ Backend x n, 32 bytes each ┐┌ slots, u8 or u16 x M ┐
+//   frontend ─► source ranges ─► group: inside, outside ─► affinity, Maglev ─► backend
+//            └► none: a Service's address all the same? answered or dropped
 //
-// Canonical order is by address, then port, so that every node builds the same table from the same
-// set. Look-up: linear probing over entries at most half full; the block is read only on a match.
-import { scale, hashAddress, hashTuple } from "./hash";
-import { destinationOf, first8, last8, sourceOf } from "./family";
-import { choose } from "./maglev";
+//   client \ frontend   ClusterIP      external, Cluster       external, Local
+//   pod                 inside         inside, masqueraded     inside
+//   this node           inside, masq.  inside, masqueraded     inside, masqueraded
+//   beyond              inside, masq.  inside, masqueraded     outside's, source kept
+//
+// Where pods' networks are not known nobody is told apart: ClusterIPs masquerade none, and pods are
+// beyond. Source: kube-proxy, pkg/proxy/iptables/proxier.go (syncProxyRules); calico.md section 4.
+import { backendKept } from "./affinity";
+import { holds } from "./classes";
+import { Answer, Detail, Translation } from "./detail";
+import { Endpoint } from "./endpoint";
+import { destinationOf, first8, last8, sameAddress, sourceOf } from "./family";
+import { findFrontend, Frontend } from "./frontend";
 import { Generation } from "./generation";
+import {
+  addressOf, Backend, backendById, backendOfSlot, By, findBackend, Group, localBackend, slotOf,
+} from "./group";
+import * as tcp from "./header/tcp";
+import {
+  EndpointKind, FrontendFlag, GenerationFlag, Reason,
+} from "./layout";
+import { classOfAddress } from "./members";
 import { Packet } from "./packet";
-import { root } from "./root";
+import { opens } from "./parser";
 
-@unmanaged
-export class Backend {
-  first: u64; // address, wire order, IPv4 as ::ffff:a.b.c.d
-  last: u64;
-  port: u16; // wire order
-  weight: u16;
-  id: u32;
-  pad: u64;
-}
-if (offsetof<Backend>() != 32) ERROR("Backend is not 32 bytes");
-if (offsetof<Backend>("port") != 16) ERROR("Backend.port is not at 16");
-
-@unmanaged
-export class Service {
-  first: u64;
-  last: u64;
-  port: u16; // wire order
-  protocol: u8;
-  width: u8; // bytes of a Maglev slot
-  backends: u32; // count
-  slots: u32; // M
-  table: u32; // address of the Maglev slots
-}
-export const SERVICE_HEADER: u32 = 64;
-if (offsetof<Service>() > SERVICE_HEADER) ERROR("Service is too long");
-
+/** The frontend that a packet is sent to, or null. */
 // @ts-ignore: decorator
 @inline
-export function backendAt(s: Service, place: u32): Backend {
-  const first = changetype<usize>(s) + SERVICE_HEADER;
-  return changetype<Backend>(first + usize(place) * offsetof<Backend>());
-}
-// @ts-ignore: decorator
-@inline
-export function serviceHash(first: u64, last: u64, port: u32, protocol: u32): u64 {
-  return hashAddress(first, last, (u64(protocol) << 16) | u64(port), root().seed0);
+function frontendOf<F>(p: Packet): Frontend | null {
+  const to = destinationOf<F>(usize(p.window));
+  return findFrontend(first8<F>(to), last8<F>(to), p.ports >> 16, p.protocol);
 }
 
-/** The service of a VIP, or null. `port` in wire order. */
-export function findService(
-  g: Generation, first: u64, last: u64, port: u32, protocol: u32,
-): Service | null {
-  if (g.services == 0) return null;
-  const hash = serviceHash(first, last, port, protocol);
-  const tag = u32(hash);
-  let at = u32(hash >> 32) & g.serviceMask;
-  while (true) {
-    const entry = usize(g.services) + (usize(at) << 3);
-    const block = load<u32>(entry, 4);
-    if (block == 0) return null;
-    if (load<u32>(entry) == tag) {
-      const s = changetype<Service>(usize(block));
-      const same = s.first == first && s.last == last && u32(s.port) == port;
-      if (same && u32(s.protocol) == protocol) return s;
-    }
-    at = (at + 1) & g.serviceMask;
+/**
+ * Chooses the backend: p.backend (its address in the group), detail.frontend, translation, peer.
+ * None: go on; else the reason of the drop, which detail.answer may turn into an answer.
+ */
+export function serve<F>(g: Generation, p: Packet, d: Detail, tick: u32): Reason {
+  const f = frontendOf<F>(p);
+  if (f === null) return unserved<F>(g, p, d);
+  const sender = changetype<Endpoint>(usize(p.sender));
+  const source = sourceOf<F>(usize(p.window));
+  const external = (f.flags & FrontendFlag.External) != 0;
+  if (f.ranges && !holds(classOfAddress<F>(source), u32(f.ranges) - 1)) {
+    const own = (f.flags & FrontendFlag.AddressAsSource) != 0 &&
+      sameAddress<F>(source, destinationOf<F>(usize(p.window)));
+    if (!own) return Reason.SourceRange;
   }
+  const pod = isPod<F>(g, sender, source), node = sender.kind == <u8>EndpointKind.Host;
+  const local = (f.flags & FrontendFlag.Local) != 0;
+  const outside = external && !pod && !node;
+  const outsideGroup = outside && local;
+  const block = outsideGroup ? f.external : f.internal;
+  const group = changetype<Group>(usize(block));
+  if (!block || group.backends == 0) {
+    const bit = outsideGroup ? FrontendFlag.RejectExternal : FrontendFlag.RejectInternal;
+    if (f.flags & bit) d.answer = <u8>Answer.Reject;
+    return Reason.NoBackend;
+  }
+  const dsr = outside && (f.flags & FrontendFlag.Dsr) != 0;
+  const onlyHere = dsr && sender.peer != 0;
+  const previous = outsideGroup ? f.previousExternal : f.previousInternal;
+  const b = choose<F>(f, group, previous, p, onlyHere, tick);
+  if (b === null) return Reason.NoBackend;
+  p.backend = u32(changetype<usize>(b));
+  d.frontend = u32(changetype<usize>(f));
+  if (dsr) {
+    d.peer = onlyHere ? 0 : b.peer;
+    return Reason.None;
+  }
+  const hairpin = sameAddress<F>(source, addressOf<F>(b));
+  if (hairpin || masquerades(g, f.flags, external, local, pod, node)) {
+    d.translation = <u8>Translation.Masquerade;
+  }
+  return Reason.None;
 }
 
-/** The service that a packet is sent to, or null. */
-// @ts-ignore: decorator
-@inline
-export function serviceOf<F>(g: Generation, p: Packet): Service | null {
-  const to = destinationOf<F>(p.window);
-  return findService(g, first8<F>(to), last8<F>(to), p.ports >> 16, p.protocol);
+/** Is the client a pod, of this node or another? Never where pods' networks are not known. */
+function isPod<F>(g: Generation, sender: Endpoint, source: usize): bool {
+  if (!g.pods) return false;
+  if (sender.kind == <u8>EndpointKind.Workload) return true;
+  return holds(classOfAddress<F>(source), u32(g.pods) - 1);
 }
 
-/** The backend of a flow: a pure function of its tuple, the cluster's seed and the backend set. */
-// @ts-ignore: decorator
-@inline
-export function backendOf<F>(s: Service, p: Packet): Backend | null {
-  if (s.backends == 0) return null;
-  const seed = root().maglevSeed;
-  const hash = hashTuple<F>(sourceOf<F>(p.window), p.ports, p.protocol, seed, ~seed);
-  const slot = scale(u32(hash >> 32), s.slots);
-  return backendAt(s, choose(s.table, s.width, slot));
+function masquerades(
+  g: Generation, flags: u32, external: bool, local: bool, pod: bool, node: bool,
+): bool {
+  if (flags & FrontendFlag.KeepSource) return false;
+  if (external) return local ? node : true;
+  if (g.flags & GenerationFlag.MasqueradeAll) return true;
+  return g.pods != 0 && !pod;
+}
+
+/** A packet that no frontend serves: to a Service's address all the same? */
+function unserved<F>(g: Generation, p: Packet, d: Detail): Reason {
+  const to = destinationOf<F>(usize(p.window));
+  const first = first8<F>(to), last = last8<F>(to);
+  if (findFrontend(first, last, 0, 0) !== null) {
+    d.answer = <u8>Answer.Reject;
+    return Reason.UnknownServicePort;
+  }
+  if (!g.serviceNetworks) return Reason.None;
+  const known = holds(classOfAddress<F>(to), u32(g.serviceNetworks) - 1);
+  return known ? Reason.UnknownServiceAddress : Reason.None;
+}
+
+/**
+ * The backend of a flow. A TCP segment in mid-flow, whose session was another node's or is lost,
+ * goes where the table before the last change sent it, while that backend still serves.
+ */
+function choose<F>(
+  f: Frontend, group: Group, previous: u32, p: Packet, onlyHere: bool, tick: u32,
+): Backend | null {
+  const source = sourceOf<F>(usize(p.window));
+  // With affinity by the client alone, whatever the hash: a client's flows of one frame agree too.
+  const by = f.affinityMs
+    ? By.Client
+    : (f.flags & FrontendFlag.Hashword) != 0 ? By.Hashword : By.Tuple;
+  const isMidFlow = p.protocol == <u8>tcp.PROTOCOL && !opens(p);
+  if (f.affinityMs && !isMidFlow) {
+    const kept = backendKept(
+      first8<F>(source), last8<F>(source), f.service, tick, f.affinityMs,
+    );
+    if (kept) {
+      const b = backendById(group, u32(kept) - 1, u32(kept >> 32));
+      if (b !== null && !(onlyHere && b.peer)) return b;
+    }
+  }
+  if (previous && isMidFlow) {
+    const before = changetype<Group>(usize(previous));
+    if (before.backends) {
+      const slot = slotOf<F>(before, p, by);
+      const was = onlyHere ? localBackend(before, slot) : backendOfSlot(before, slot);
+      if (was !== null) {
+        const b = findBackend(group, was);
+        if (b !== null && !(onlyHere && b.peer)) return b;
+      }
+    }
+  }
+  const slot = slotOf<F>(group, p, by);
+  return onlyHere ? localBackend(group, slot) : backendOfSlot(group, slot);
 }

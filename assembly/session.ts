@@ -122,7 +122,7 @@ export function findPacket<F>(t: SessionTable, p: Packet): u32 {
 
 // @ts-ignore: decorator
 @inline
-function hashKey<F>(r: usize, direction: u32): u64 {
+export function hashKey<F>(r: usize, direction: u32): u64 {
   const key = keyIn<F>(r, direction);
   return hashTuple<F>(key, portsOf<F>(key), protocolIn<F>(r), root().seed0, root().seed1);
 }

@@ -3,7 +3,8 @@
 //
 //   forward SYN ─► opening ─ return SYN ─► established ─ FIN, RST ─► closing ─ all ─► closed
 //
-// A session picked up in mid-flow starts as established. A closed session still carries what trails
+// A session picked up in mid-flow is opening until the other side is heard: a flood of segments
+// that belong to nothing holds no place for an hour. A closed session still carries what trails
 // behind (the last ACK); a SYN on it is a new connection and is judged (conntrack.ts).
 import * as tcp from "./header/tcp";
 import * as udp from "./header/udp";
@@ -30,7 +31,7 @@ export function bitsOf(flags: u32, direction: u32): u32 {
 export function initialState(protocol: u32, flags: u32): u32 {
   if (protocol != tcp.PROTOCOL) return 0;
   const bits = bitsOf(flags, 0);
-  return flags & tcp.SYN ? bits : bits | OPEN;
+  return flags & tcp.SYN ? bits : bits | SessionFlag.SynForward | SessionFlag.PickedUp;
 }
 // @ts-ignore: decorator
 @inline
@@ -44,6 +45,15 @@ export function addBits(r: usize, bits: u32): void {
   let state = atomic.load<u32>(r, SESSION_STATE);
   while ((state & bits) != bits && (state & LIFE_MASK) == Life.Live) {
     state = atomic.cmpxchg<u32>(r, state, state | bits, SESSION_STATE);
+  }
+}
+/** Takes bits from a session's state. */
+export function removeBits(r: usize, bits: u32): void {
+  let state = atomic.load<u32>(r, SESSION_STATE);
+  while (state & bits) {
+    const seen = atomic.cmpxchg<u32>(r, state, state & ~bits, SESSION_STATE);
+    if (seen == state) return;
+    state = seen;
   }
 }
 /** Idle time after which a session of this state ends, in ms. */

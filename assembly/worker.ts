@@ -22,12 +22,15 @@ export class Worker {
   locked3: u32;
   resume: u32; // packets left + 1 of a frame whose fast lane is done; 0 = a frame from its start
   resumeCount: u32; // packets of that frame
-  reserved1: u64;
+  answersSpent: u32; // answers sent that time has not made good yet (reply.ts)
+  answerMs: u32; // when the last was asked for
   open4: u32;
   closed4: u32;
   open6: u32;
   closed6: u32;
   limboClosed: u32;
+  again: u32; // 1: recover() has asked for the frame to be run again
+  settled: u32; // of the packets left of a frame, how many are settled for good
 }
 if (offsetof<Worker>("epoch") != WORKER_EPOCH) ERROR("Worker.epoch");
 if (offsetof<Worker>("generation") != WORKER_GENERATION) ERROR("Worker.generation");
@@ -59,12 +62,13 @@ export function numberOf(w: Worker): u32 {
 // @ts-ignore: decorator
 @inline
 export function enter(w: Worker): void {
-  atomic.add<u32>(changetype<usize>(w), 1, WORKER_EPOCH);
+  // Odd whatever it was: a recovery that failed may have left it odd.
+  atomic.xchg<u32>(changetype<usize>(w), (w.epoch + 1) | 1, WORKER_EPOCH);
 }
 // @ts-ignore: decorator
 @inline
 export function leave(w: Worker): void {
-  atomic.add<u32>(changetype<usize>(w), 1, WORKER_EPOCH);
+  atomic.xchg<u32>(changetype<usize>(w), (w.epoch | 1) + 1, WORKER_EPOCH);
 }
 // @ts-ignore: decorator
 @inline

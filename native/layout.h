@@ -3,16 +3,18 @@
 #ifndef MARGAY_LAYOUT_H
 #define MARGAY_LAYOUT_H
 
-#define MARGAY_LAYOUT_VERSION 2u
+#define MARGAY_LAYOUT_VERSION 3u
 #define MARGAY_MAGIC 0x5941474du
 #define MARGAY_WORKERS_MAX 16u
 #define MARGAY_FRAME_PACKETS_MAX 256u
 #define MARGAY_POLICY_SLOTS_MAX 4096u
 #define MARGAY_INTERFACES_MAX 4096u
 #define MARGAY_ENDPOINTS_MAX 65535u
-#define MARGAY_BACKENDS_MAX 65535u
+#define MARGAY_BACKENDS_MAX 65535u /* of one group */
+#define MARGAY_BACKEND_IDS_MAX 1048576u
+#define MARGAY_PEERS_MAX 65535u
 #define MARGAY_GENERATIONS 4u
-#define MARGAY_ROUTES_MAX 1024u
+#define MARGAY_ROUTES_MAX 65535u
 #define MARGAY_CLASSIFIER_RULES_MAX 16384u
 #define MARGAY_CHAIN_STEPS_MAX 1024u
 #define MARGAY_MODULE_BYTES_MAX 65536u
@@ -32,7 +34,7 @@
 #define MARGAY_ROOT_ARENA_NEXT 48u /* u32: first byte never allocated */
 #define MARGAY_ROOT_ARENA_END 52u /* u32 */
 #define MARGAY_ROOT_ENDPOINTS_MAX 56u /* u32 budget */
-#define MARGAY_ROOT_SERVICES_MAX 60u /* u32 budget */
+#define MARGAY_ROOT_SERVICES_MAX 60u /* u32 budget: frontends */
 #define MARGAY_ROOT_TIMEOUTS 64u /* 6 x u32, milliseconds, in the order of enum Timeout */
 #define MARGAY_ROOT_SESSIONS4 96u /* a session table, see below */
 #define MARGAY_ROOT_SESSIONS6 160u
@@ -83,7 +85,8 @@ enum margay_timeout {
 #define MARGAY_SESSION4_DELTA_ADDRESSES 48u /* u16: one's complement, addresses alone */
 #define MARGAY_SESSION4_DELTA_ALL 50u /* u16: addresses and ports */
 #define MARGAY_SESSION4_PROTOCOL 52u /* u8 */
-#define MARGAY_SESSION4_REWRITTEN 53u /* u8: 1 = the rewrite changes something */
+#define MARGAY_SESSION4_REWRITTEN 53u /* u8, enum Rewritten */
+#define MARGAY_SESSION4_PEER 54u /* u16: the node that forward packets are passed on to */
 #define MARGAY_SESSION4_GENERATION 56u /* u32: the generation that judged it */
 #define MARGAY_SESSION4_BACKEND 60u /* u32: backend id + 1, 0 = no service */
 #define MARGAY_SESSION4_BYTES 64u
@@ -92,6 +95,7 @@ enum margay_timeout {
 #define MARGAY_SESSION6_DELTA_ALL 58u
 #define MARGAY_SESSION6_PROTOCOL 60u
 #define MARGAY_SESSION6_REWRITTEN 61u
+#define MARGAY_SESSION6_PEER 62u
 #define MARGAY_SESSION6_GENERATION 104u
 #define MARGAY_SESSION6_BACKEND 108u
 #define MARGAY_SESSION6_BYTES 128u
@@ -113,13 +117,20 @@ enum margay_life {
 enum margay_session_flag {
   MARGAY_SESSION_FLAG_SYN_FORWARD = 4, MARGAY_SESSION_FLAG_SYN_RETURN = 8,
   MARGAY_SESSION_FLAG_FIN_FORWARD = 16, MARGAY_SESSION_FLAG_FIN_RETURN = 32,
-  MARGAY_SESSION_FLAG_RESET = 64,
+  MARGAY_SESSION_FLAG_RESET = 64, MARGAY_SESSION_FLAG_RESTORED = 128,
+  MARGAY_SESSION_FLAG_PICKED_UP = 256,
 };
 #define MARGAY_SESSION_FLAGS(X) \
   X(MARGAY_SESSION_FLAG_SYN_FORWARD, "syn-forward") \
   X(MARGAY_SESSION_FLAG_SYN_RETURN, "syn-return") \
   X(MARGAY_SESSION_FLAG_FIN_FORWARD, "fin-forward") \
-  X(MARGAY_SESSION_FLAG_FIN_RETURN, "fin-return") X(MARGAY_SESSION_FLAG_RESET, "reset")
+  X(MARGAY_SESSION_FLAG_FIN_RETURN, "fin-return") X(MARGAY_SESSION_FLAG_RESET, "reset") \
+  X(MARGAY_SESSION_FLAG_RESTORED, "restored") X(MARGAY_SESSION_FLAG_PICKED_UP, "picked-up")
+enum margay_rewritten {
+  MARGAY_REWRITTEN_HEADER = 1, MARGAY_REWRITTEN_TO_PEER = 2,
+};
+#define MARGAY_REWRITTENS(X) \
+  X(MARGAY_REWRITTEN_HEADER, "header") X(MARGAY_REWRITTEN_TO_PEER, "to-peer")
 
 /* Generation: a ring of 4 */
 #define MARGAY_GENERATION_RING 0x400u
@@ -128,28 +139,36 @@ enum margay_session_flag {
 #define MARGAY_GENERATION_ENDPOINT_COUNT 8u
 #define MARGAY_GENERATION_ADDRESSES 12u /* u32: hash of address -> endpoint */
 #define MARGAY_GENERATION_ADDRESS_MASK 16u
-#define MARGAY_GENERATION_SERVICES 20u /* u32: hash of (VIP, port, protocol) -> service */
-#define MARGAY_GENERATION_SERVICE_MASK 24u
-#define MARGAY_GENERATION_OWNED 28u /* u32: bit 0 endpoints, bit 1 services made by it */
+#define MARGAY_GENERATION_SNAT4 20u /* the node's own address, wire order; 0 = none */
+#define MARGAY_GENERATION_SNAT_PORTS 24u /* u16 first, u16 last: what SNAT hands out */
+#define MARGAY_GENERATION_OWNED 28u /* u32: bit 0: the endpoint table was made by it */
 #define MARGAY_GENERATION_ADDRESS_COUNT 32u
-#define MARGAY_GENERATION_SERVICE_COUNT 36u
+#define MARGAY_GENERATION_PODS 36u /* u16: set number + 1 of pods' networks, 0 = unknown */
+#define MARGAY_GENERATION_SERVICE_NETWORKS 38u /* u16: set number + 1, 0 = unknown */
 #define MARGAY_GENERATION_ROUTES 40u /* u32: address of the block, 0 = none */
 #define MARGAY_GENERATION_ROUTE_COUNT 44u
 #define MARGAY_GENERATION_FLAGS 48u /* u32, enum GenerationFlag */
 #define MARGAY_GENERATION_VXLAN_PORT 52u /* u16, 0 = no VXLAN check */
 #define MARGAY_GENERATION_VXLAN_HOSTS 54u /* u16: set number + 1, 0 = VXLAN not in use */
 #define MARGAY_GENERATION_IPIP_HOSTS 56u /* u16: set number + 1, 0 = IPIP not in use */
-#define MARGAY_GENERATION_BYTES 64u
+#define MARGAY_GENERATION_NAT_SOURCES 60u /* u16: set number + 1: natOutgoing's pools */
+#define MARGAY_GENERATION_NAT_EXCLUDED 62u /* u16: set number + 1: what is not beyond */
+#define MARGAY_GENERATION_SNAT6 64u /* 16 bytes, zeros = none */
+#define MARGAY_GENERATION_ROUTE_LENGTHS 80u /* 3 x u64: bit = prefix length that occurs */
+#define MARGAY_GENERATION_BYTES 128u
 enum margay_generation_flag {
   MARGAY_GENERATION_FLAG_TO_HOST_RETURN = 1, MARGAY_GENERATION_FLAG_TO_HOST_ACCEPT = 2,
   MARGAY_GENERATION_FLAG_ALLOW_VXLAN = 4, MARGAY_GENERATION_FLAG_ALLOW_IPIP = 8,
-  MARGAY_GENERATION_FLAG_UNTRACKED = 16,
+  MARGAY_GENERATION_FLAG_MASQUERADE_ALL = 16, MARGAY_GENERATION_FLAG_REJECT_DENIED = 32,
+  MARGAY_GENERATION_FLAG_UNTRACKED = 0x40000000,
 };
 #define MARGAY_GENERATION_FLAG_LIST(X) \
   X(MARGAY_GENERATION_FLAG_TO_HOST_RETURN, "to-host-return") \
   X(MARGAY_GENERATION_FLAG_TO_HOST_ACCEPT, "to-host-accept") \
   X(MARGAY_GENERATION_FLAG_ALLOW_VXLAN, "allow-vxlan") \
   X(MARGAY_GENERATION_FLAG_ALLOW_IPIP, "allow-ipip") \
+  X(MARGAY_GENERATION_FLAG_MASQUERADE_ALL, "masquerade-all") \
+  X(MARGAY_GENERATION_FLAG_REJECT_DENIED, "reject-denied") \
   X(MARGAY_GENERATION_FLAG_UNTRACKED, "untracked")
 
 /* Worker */
@@ -220,6 +239,21 @@ enum margay_side {
   X(MARGAY_SIDE_SOURCE, "source") X(MARGAY_SIDE_DESTINATION, "destination") \
   X(MARGAY_SIDE_SOURCE_PORT, "source-port") X(MARGAY_SIDE_DESTINATION_PORT, "destination-port")
 
+/* Services: frontends to groups of backends, changed in place; not by generation */
+#define MARGAY_SERVICES 0xe000u
+#define MARGAY_SERVICES_HEADS 0u /* u32: address of u32[heads]: a frontend, 0 = none */
+#define MARGAY_SERVICES_HEAD_MASK 4u /* u32: heads - 1 */
+#define MARGAY_SERVICES_LIVE 8u /* u32: frontends; the budget is ROOT_SERVICES_MAX */
+#define MARGAY_SERVICES_GROUPS 12u /* u32: address of u32[groups max + 1]: group, by id */
+#define MARGAY_SERVICES_GROUPS_MAX 16u /* u32 budget */
+#define MARGAY_SERVICES_BACKEND_STATES 20u /* u32: address of u8[backends max] */
+#define MARGAY_SERVICES_BACKENDS_MAX 24u /* u32 budget of backend ids */
+#define MARGAY_SERVICES_AFFINITY 28u /* u32: address of the entries */
+#define MARGAY_SERVICES_AFFINITY_MASK 32u /* u32: buckets - 1 */
+#define MARGAY_SERVICES_FRAGMENTS 36u /* u32: address of the entries */
+#define MARGAY_SERVICES_FRAGMENTS_MASK 40u /* u32: buckets - 1 */
+#define MARGAY_SERVICES_BYTES 64u
+
 /* Slot blocks */
 #define MARGAY_SLOT_BLOCKS 0x310000u
 #define MARGAY_SLOT_COUNTERS 0x314000u
@@ -265,6 +299,7 @@ enum margay_side {
 #define MARGAY_FRAME_SCRATCH 0xa000u
 #define MARGAY_FRAME_STAGES 0x14000u /* 256 x STAGES_BYTES: what each stage's policy said */
 #define MARGAY_FRAME_VECTORS 0x18000u /* bit vectors of the classifier in hand */
+#define MARGAY_FRAME_DETAILS 0x1c000u /* 256 x 64: what only some packets need */
 #define MARGAY_SLOT_BYTES 32u
 #define MARGAY_WINDOW_BYTES 128u
 enum margay_stage {
@@ -283,11 +318,12 @@ enum margay_stage {
 #define MARGAY_SLOT_INTERFACE 0u /* in, u32 */
 #define MARGAY_SLOT_PACKET_LENGTH 4u /* in, u32: bytes from the L3 header to the packet's end */
 #define MARGAY_SLOT_WINDOW_LENGTH 8u /* in, u16: bytes of the window that are valid */
+#define MARGAY_SLOT_PEER 8u /* out, u16, with Rewritten.ToPeer: the node to pass it on to */
 #define MARGAY_SLOT_FLAGS 10u /* in, u8, enum SlotFlag */
 #define MARGAY_SLOT_HOOK 11u /* in, u8: 0 = from the interface */
 #define MARGAY_SLOT_VERDICT 12u /* out, u8, enum Verdict */
 #define MARGAY_SLOT_REASON 13u /* out, u8, enum Reason */
-#define MARGAY_SLOT_REWRITTEN 14u /* out, u8: 1 = the window differs from the input */
+#define MARGAY_SLOT_REWRITTEN 14u /* out, u8, bits of enum Rewritten */
 #define MARGAY_SLOT_DIRECTION 15u /* out, u8: 0 forward, 1 return */
 #define MARGAY_SLOT_RULE 16u /* out, u32: policy slot << 16 | rule index; 0 = no rule */
 #define MARGAY_SLOT_SESSION 20u /* out, u32: address of the session record, 0 = none */
@@ -322,7 +358,11 @@ enum margay_reason {
   MARGAY_REASON_ENDPOINT_MISMATCH = 25, MARGAY_REASON_MAPPED_ADDRESS = 26,
   MARGAY_REASON_ENDPOINT_INACTIVE = 27, MARGAY_REASON_ENCAP_FROM_WORKLOAD = 28,
   MARGAY_REASON_ENCAP_FROM_UNKNOWN_HOST = 29, MARGAY_REASON_ENDPOINT_TO_HOST = 30,
-  MARGAY_REASON_UNTRACKED = 31, MARGAY_REASON_NEIGHBOUR_DISCOVERY = 32,
+  MARGAY_REASON_UNKNOWN_SERVICE_PORT = 31, MARGAY_REASON_UNKNOWN_SERVICE_ADDRESS = 32,
+  MARGAY_REASON_SOURCE_RANGE = 33, MARGAY_REASON_NAT_PORTS_EXHAUSTED = 34,
+  MARGAY_REASON_NO_NAT_ADDRESS = 35, MARGAY_REASON_SCTP_FRAGMENT = 36, MARGAY_REASON_UNTRACKED = 37,
+  MARGAY_REASON_NEIGHBOUR_DISCOVERY = 38, MARGAY_REASON_RELATED = 39, MARGAY_REASON_FRAGMENT = 40,
+  MARGAY_REASON_FORWARDED = 41,
 };
 #define MARGAY_REASONS(X) \
   X(MARGAY_REASON_NONE, "none") X(MARGAY_REASON_ESTABLISHED, "established") \
@@ -349,8 +389,15 @@ enum margay_reason {
   X(MARGAY_REASON_ENDPOINT_INACTIVE, "endpoint-inactive") \
   X(MARGAY_REASON_ENCAP_FROM_WORKLOAD, "encap-from-workload") \
   X(MARGAY_REASON_ENCAP_FROM_UNKNOWN_HOST, "encap-from-unknown-host") \
-  X(MARGAY_REASON_ENDPOINT_TO_HOST, "endpoint-to-host") X(MARGAY_REASON_UNTRACKED, "untracked") \
-  X(MARGAY_REASON_NEIGHBOUR_DISCOVERY, "neighbour-discovery")
+  X(MARGAY_REASON_ENDPOINT_TO_HOST, "endpoint-to-host") \
+  X(MARGAY_REASON_UNKNOWN_SERVICE_PORT, "unknown-service-port") \
+  X(MARGAY_REASON_UNKNOWN_SERVICE_ADDRESS, "unknown-service-address") \
+  X(MARGAY_REASON_SOURCE_RANGE, "source-range") \
+  X(MARGAY_REASON_NAT_PORTS_EXHAUSTED, "nat-ports-exhausted") \
+  X(MARGAY_REASON_NO_NAT_ADDRESS, "no-nat-address") \
+  X(MARGAY_REASON_SCTP_FRAGMENT, "sctp-fragment") X(MARGAY_REASON_UNTRACKED, "untracked") \
+  X(MARGAY_REASON_NEIGHBOUR_DISCOVERY, "neighbour-discovery") X(MARGAY_REASON_RELATED, "related") \
+  X(MARGAY_REASON_FRAGMENT, "fragment") X(MARGAY_REASON_FORWARDED, "forwarded")
 
 /* Policy ABI */
 enum margay_action {
@@ -366,24 +413,28 @@ enum margay_action {
 enum margay_record_kind {
   MARGAY_RECORD_KIND_CONFIGURE = 1, MARGAY_RECORD_KIND_BIND = 2, MARGAY_RECORD_KIND_MODULE = 3,
   MARGAY_RECORD_KIND_BEGIN = 4, MARGAY_RECORD_KIND_ENDPOINTS = 5, MARGAY_RECORD_KIND_ENDPOINT = 6,
-  MARGAY_RECORD_KIND_ADDRESS = 7, MARGAY_RECORD_KIND_SERVICES = 8, MARGAY_RECORD_KIND_SERVICE = 9,
+  MARGAY_RECORD_KIND_ADDRESS = 7, MARGAY_RECORD_KIND_GROUP = 8, MARGAY_RECORD_KIND_FRONTEND = 9,
   MARGAY_RECORD_KIND_ABANDON = 10, MARGAY_RECORD_KIND_ROUTE = 11, MARGAY_RECORD_KIND_CLASS = 12,
   MARGAY_RECORD_KIND_CLASS_REMOVE = 13, MARGAY_RECORD_KIND_MEMBERS = 14,
   MARGAY_RECORD_KIND_CLASSIFIER = 15, MARGAY_RECORD_KIND_CLASSIFIER_PART = 16,
   MARGAY_RECORD_KIND_CHAIN = 17, MARGAY_RECORD_KIND_COUNTERS = 18,
-  MARGAY_RECORD_KIND_SLOT_SETS = 19,
+  MARGAY_RECORD_KIND_SLOT_SETS = 19, MARGAY_RECORD_KIND_GROUP_REMOVE = 20,
+  MARGAY_RECORD_KIND_FRONTEND_REMOVE = 21, MARGAY_RECORD_KIND_BACKEND_STATES = 22,
 };
 #define MARGAY_RECORD_KINDS(X) \
   X(MARGAY_RECORD_KIND_CONFIGURE, "configure") X(MARGAY_RECORD_KIND_BIND, "bind") \
   X(MARGAY_RECORD_KIND_MODULE, "module") X(MARGAY_RECORD_KIND_BEGIN, "begin") \
   X(MARGAY_RECORD_KIND_ENDPOINTS, "endpoints") X(MARGAY_RECORD_KIND_ENDPOINT, "endpoint") \
-  X(MARGAY_RECORD_KIND_ADDRESS, "address") X(MARGAY_RECORD_KIND_SERVICES, "services") \
-  X(MARGAY_RECORD_KIND_SERVICE, "service") X(MARGAY_RECORD_KIND_ABANDON, "abandon") \
+  X(MARGAY_RECORD_KIND_ADDRESS, "address") X(MARGAY_RECORD_KIND_GROUP, "group") \
+  X(MARGAY_RECORD_KIND_FRONTEND, "frontend") X(MARGAY_RECORD_KIND_ABANDON, "abandon") \
   X(MARGAY_RECORD_KIND_ROUTE, "route") X(MARGAY_RECORD_KIND_CLASS, "class") \
   X(MARGAY_RECORD_KIND_CLASS_REMOVE, "class-remove") X(MARGAY_RECORD_KIND_MEMBERS, "members") \
   X(MARGAY_RECORD_KIND_CLASSIFIER, "classifier") \
   X(MARGAY_RECORD_KIND_CLASSIFIER_PART, "classifier-part") X(MARGAY_RECORD_KIND_CHAIN, "chain") \
-  X(MARGAY_RECORD_KIND_COUNTERS, "counters") X(MARGAY_RECORD_KIND_SLOT_SETS, "slot-sets")
+  X(MARGAY_RECORD_KIND_COUNTERS, "counters") X(MARGAY_RECORD_KIND_SLOT_SETS, "slot-sets") \
+  X(MARGAY_RECORD_KIND_GROUP_REMOVE, "group-remove") \
+  X(MARGAY_RECORD_KIND_FRONTEND_REMOVE, "frontend-remove") \
+  X(MARGAY_RECORD_KIND_BACKEND_STATES, "backend-states")
 #define MARGAY_CONFIGURE_WORKERS 0u /* u32 */
 #define MARGAY_CONFIGURE_SESSIONS4_MAX 4u /* u32 */
 #define MARGAY_CONFIGURE_SESSIONS6_MAX 8u /* u32 */
@@ -398,7 +449,11 @@ enum margay_record_kind {
 #define MARGAY_CONFIGURE_CLASSES_MAX 76u /* u32, 0 = 4,096 */
 #define MARGAY_CONFIGURE_MEMBERS4_MAX 80u /* u32, 0 = 65,536 */
 #define MARGAY_CONFIGURE_MEMBERS6_MAX 84u /* u32, 0 = 16,384 */
-#define MARGAY_CONFIGURE_BYTES 88u
+#define MARGAY_CONFIGURE_GROUPS_MAX 88u /* u32, 0 = as many as frontends, at least 64 */
+#define MARGAY_CONFIGURE_BACKENDS_MAX 92u /* u32: ids; 0 = 65,536 */
+#define MARGAY_CONFIGURE_AFFINITY_MAX 96u /* u32: clients that are remembered; 0 = 4,096 */
+#define MARGAY_CONFIGURE_FRAGMENTS_MAX 100u /* u32: packets in fragments; 0 = 1,024 */
+#define MARGAY_CONFIGURE_BYTES 104u
 #define MARGAY_BIND_INTERFACE 0u
 #define MARGAY_BIND_ENDPOINT 4u
 #define MARGAY_BIND_BYTES 8u
@@ -414,16 +469,29 @@ enum margay_record_kind {
 #define MARGAY_ENDPOINTS_VXLAN_PORT 16u /* u16 */
 #define MARGAY_ENDPOINTS_VXLAN_HOSTS 18u /* u16: set number + 1 */
 #define MARGAY_ENDPOINTS_IPIP_HOSTS 20u /* u16 */
-#define MARGAY_ENDPOINTS_BYTES 24u
+#define MARGAY_ENDPOINTS_PODS 22u /* u16 */
+#define MARGAY_ENDPOINTS_NAT_SOURCES 24u /* u16 */
+#define MARGAY_ENDPOINTS_NAT_EXCLUDED 26u /* u16 */
+#define MARGAY_ENDPOINTS_SERVICE_NETWORKS 28u /* u16 */
+#define MARGAY_ENDPOINTS_SNAT_FIRST 30u /* u16: ports that SNAT hands out; 0 = 32,768 */
+#define MARGAY_ENDPOINTS_SNAT_LAST 32u /* u16; 0 = 65,535 */
+#define MARGAY_ENDPOINTS_SNAT4 36u /* the node's address, wire order; 0 = none */
+#define MARGAY_ENDPOINTS_SNAT6 40u /* 16 bytes; zeros = none */
+#define MARGAY_ENDPOINTS_BYTES 56u
 #define MARGAY_ENDPOINT_INDEX 0u /* u32 */
 #define MARGAY_ENDPOINT_INCARNATION 4u /* u16 */
 #define MARGAY_ENDPOINT_KIND 6u /* u8, enum EndpointKind */
-#define MARGAY_ENDPOINT_FLAGS 7u /* u8: 1 = inactive */
+#define MARGAY_ENDPOINT_FLAGS 7u /* u8, enum EndpointFlag */
 #define MARGAY_ENDPOINT_HOOKS 8u /* 9 x u16 in the order of enum Hook: policy slots, 0 = none */
 #define MARGAY_ENDPOINT_ALLOWED_SOURCES 26u /* u16: set number + 1 */
 #define MARGAY_ENDPOINT_ADDRESS4 28u /* 4 bytes, wire order; 0 = none */
 #define MARGAY_ENDPOINT_ADDRESS6 32u /* 16 bytes, wire order; 0 = none */
 #define MARGAY_ENDPOINT_BYTES 48u
+enum margay_endpoint_flag {
+  MARGAY_ENDPOINT_FLAG_INACTIVE = 1, MARGAY_ENDPOINT_FLAG_PEER = 2,
+};
+#define MARGAY_ENDPOINT_FLAG_LIST(X) \
+  X(MARGAY_ENDPOINT_FLAG_INACTIVE, "inactive") X(MARGAY_ENDPOINT_FLAG_PEER, "peer")
 enum margay_endpoint_kind {
   MARGAY_ENDPOINT_KIND_UNUSED = 0, MARGAY_ENDPOINT_KIND_WORKLOAD = 1,
   MARGAY_ENDPOINT_KIND_UPLINK = 2, MARGAY_ENDPOINT_KIND_HOST = 3,
@@ -475,19 +543,58 @@ enum margay_hook {
 #define MARGAY_SLOT_SETS_SLOT 0u /* u32 */
 #define MARGAY_SLOT_SETS_COUNT 4u /* u32 */
 #define MARGAY_SLOT_SETS_FIRST 8u /* count x u16: set numbers, by the module's own */
-#define MARGAY_SERVICES_CAPACITY 0u /* u32: how many may follow */
-#define MARGAY_SERVICES_BYTES 8u
-#define MARGAY_SERVICE_ADDRESS 0u /* 16 bytes (IPv4 as ::ffff:a.b.c.d) */
-#define MARGAY_SERVICE_PORT 16u /* u16, host order */
-#define MARGAY_SERVICE_PROTOCOL 18u /* u8 */
-#define MARGAY_SERVICE_SLOTS 20u /* u32: slots of the Maglev table, 0 = by size class */
-#define MARGAY_SERVICE_BACKENDS 24u /* u32: count */
-#define MARGAY_SERVICE_BACKEND 32u /* first backend */
+#define MARGAY_GROUP_ID 0u /* u32, 1 to the budget; unused so far */
+#define MARGAY_GROUP_SLOTS 4u /* u32: slots of the Maglev table, 0 = by size class */
+#define MARGAY_GROUP_COUNT 8u /* u32: backends */
+#define MARGAY_GROUP_FLAGS 12u /* u32, enum GroupFlag */
+#define MARGAY_GROUP_BACKEND 16u /* first backend */
+enum margay_group_flag {
+  MARGAY_GROUP_FLAG_CLASSIC = 1,
+};
+#define MARGAY_GROUP_FLAG_LIST(X) \
+  X(MARGAY_GROUP_FLAG_CLASSIC, "classic")
 #define MARGAY_BACKEND_ADDRESS 0u /* 16 bytes */
 #define MARGAY_BACKEND_PORT 16u /* u16, host order */
 #define MARGAY_BACKEND_WEIGHT 18u /* u16, 0 = 1 */
-#define MARGAY_BACKEND_ID 20u /* u32: for reports */
-#define MARGAY_BACKEND_BYTES 24u
+#define MARGAY_BACKEND_ID 20u /* u32, below the budget: for reports and BackendStates */
+#define MARGAY_BACKEND_PEER 24u /* u16: number of the node that it is on, 0 = here or routed */
+#define MARGAY_BACKEND_OFFSET 28u /* u32: of a classic permutation, below the slots */
+#define MARGAY_BACKEND_SKIP 32u /* u32: likewise, 1 to slots - 1 */
+#define MARGAY_BACKEND_BYTES 40u
+#define MARGAY_GROUP_REMOVE_BYTES 8u /* u32 id */
+#define MARGAY_FRONTEND_ADDRESS 0u /* 16 bytes (IPv4 as ::ffff:a.b.c.d) */
+#define MARGAY_FRONTEND_PORT 16u /* u16, host order */
+#define MARGAY_FRONTEND_PROTOCOL 18u /* u8 */
+#define MARGAY_FRONTEND_FLAGS 20u /* u32, enum FrontendFlag */
+#define MARGAY_FRONTEND_INTERNAL 24u /* u32: group for clients inside, 0 = none */
+#define MARGAY_FRONTEND_EXTERNAL 28u /* u32: group for clients outside where Local */
+#define MARGAY_FRONTEND_PREVIOUS_INTERNAL 32u /* u32: the group before, 0 = none */
+#define MARGAY_FRONTEND_PREVIOUS_EXTERNAL 36u /* u32 */
+#define MARGAY_FRONTEND_RANGES 40u /* u16: set number + 1 of the sources let in, 0 = all */
+#define MARGAY_FRONTEND_AFFINITY 44u /* u32: seconds a client keeps its backend, 0 = none */
+#define MARGAY_FRONTEND_SERVICE 48u /* u32: the Service port; affinity is by it */
+#define MARGAY_FRONTEND_BYTES 56u
+#define MARGAY_FRONTEND_REMOVE_BYTES 24u /* address, port, protocol as above */
+enum margay_frontend_flag {
+  MARGAY_FRONTEND_FLAG_EXTERNAL = 1, MARGAY_FRONTEND_FLAG_LOCAL = 2,
+  MARGAY_FRONTEND_FLAG_REJECT_INTERNAL = 4, MARGAY_FRONTEND_FLAG_REJECT_EXTERNAL = 8,
+  MARGAY_FRONTEND_FLAG_DSR = 16, MARGAY_FRONTEND_FLAG_HASHWORD = 32,
+  MARGAY_FRONTEND_FLAG_ADDRESS_AS_SOURCE = 64, MARGAY_FRONTEND_FLAG_KEEP_SOURCE = 128,
+};
+#define MARGAY_FRONTEND_FLAG_LIST(X) \
+  X(MARGAY_FRONTEND_FLAG_EXTERNAL, "external") X(MARGAY_FRONTEND_FLAG_LOCAL, "local") \
+  X(MARGAY_FRONTEND_FLAG_REJECT_INTERNAL, "reject-internal") \
+  X(MARGAY_FRONTEND_FLAG_REJECT_EXTERNAL, "reject-external") X(MARGAY_FRONTEND_FLAG_DSR, "dsr") \
+  X(MARGAY_FRONTEND_FLAG_HASHWORD, "hashword") \
+  X(MARGAY_FRONTEND_FLAG_ADDRESS_AS_SOURCE, "address-as-source") \
+  X(MARGAY_FRONTEND_FLAG_KEEP_SOURCE, "keep-source")
+#define MARGAY_STATES_COUNT 0u /* u32 */
+#define MARGAY_STATES_FIRST 8u /* count x (u32 id, u32 enum BackendState) */
+enum margay_backend_state {
+  MARGAY_BACKEND_STATE_SERVING = 0, MARGAY_BACKEND_STATE_GONE = 1,
+};
+#define MARGAY_BACKEND_STATES(X) \
+  X(MARGAY_BACKEND_STATE_SERVING, "serving") X(MARGAY_BACKEND_STATE_GONE, "gone")
 enum margay_stage_error {
   MARGAY_STAGE_ERROR_NONE = 0, MARGAY_STAGE_ERROR_ALREADY_CONFIGURED = 1,
   MARGAY_STAGE_ERROR_NOT_CONFIGURED = 2, MARGAY_STAGE_ERROR_MEMORY_TOO_SMALL = 3,
@@ -497,18 +604,19 @@ enum margay_stage_error {
   MARGAY_STAGE_ERROR_BAD_GENERATION = 10, MARGAY_STAGE_ERROR_GENERATION_BUSY = 11,
   MARGAY_STAGE_ERROR_TABLE_NOT_STARTED = 12, MARGAY_STAGE_ERROR_TABLE_FULL = 13,
   MARGAY_STAGE_ERROR_ARENA_FULL = 14, MARGAY_STAGE_ERROR_DUPLICATE_ADDRESS = 15,
-  MARGAY_STAGE_ERROR_DUPLICATE_SERVICE = 16, MARGAY_STAGE_ERROR_SLOT_IN_USE = 17,
-  MARGAY_STAGE_ERROR_SLOT_NOT_ADMITTED = 18, MARGAY_STAGE_ERROR_WRONG_FAMILY = 19,
-  MARGAY_STAGE_ERROR_CLASS_IN_USE = 20, MARGAY_STAGE_ERROR_UNKNOWN_CLASS = 21,
-  MARGAY_STAGE_ERROR_BAD_CLASSIFIER = 22, MARGAY_STAGE_ERROR_BAD_CHAIN = 23,
-  MARGAY_STAGE_ERROR_BAD_ROUTE_ORDER = 24, MARGAY_STAGE_ERROR_MODULE_TOO_LARGE = 25,
-  MARGAY_STAGE_ERROR_MODULE_MALFORMED = 26, MARGAY_STAGE_ERROR_MODULE_FOREIGN_IMPORT = 27,
-  MARGAY_STAGE_ERROR_MODULE_NO_ABI_VERSION = 28, MARGAY_STAGE_ERROR_MODULE_WRONG_ABI_VERSION = 29,
-  MARGAY_STAGE_ERROR_MODULE_NO_EVALUATE = 30, MARGAY_STAGE_ERROR_MODULE_LOOP = 31,
-  MARGAY_STAGE_ERROR_MODULE_RECURSION = 32, MARGAY_STAGE_ERROR_MODULE_INDIRECT_CALL = 33,
-  MARGAY_STAGE_ERROR_MODULE_BULK_MEMORY = 34, MARGAY_STAGE_ERROR_MODULE_FORBIDDEN_SECTION = 35,
-  MARGAY_STAGE_ERROR_MODULE_FORBIDDEN_INSTRUCTION = 36, MARGAY_STAGE_ERROR_MODULE_TOO_COSTLY = 37,
-  MARGAY_STAGE_ERROR_MODULE_TOO_MANY_FUNCTIONS = 38,
+  MARGAY_STAGE_ERROR_GROUP_IN_USE = 16, MARGAY_STAGE_ERROR_UNKNOWN_GROUP = 17,
+  MARGAY_STAGE_ERROR_SLOT_IN_USE = 18, MARGAY_STAGE_ERROR_SLOT_NOT_ADMITTED = 19,
+  MARGAY_STAGE_ERROR_WRONG_FAMILY = 20, MARGAY_STAGE_ERROR_CLASS_IN_USE = 21,
+  MARGAY_STAGE_ERROR_UNKNOWN_CLASS = 22, MARGAY_STAGE_ERROR_BAD_CLASSIFIER = 23,
+  MARGAY_STAGE_ERROR_BAD_CHAIN = 24, MARGAY_STAGE_ERROR_DUPLICATE_ROUTE = 25,
+  MARGAY_STAGE_ERROR_MODULE_TOO_LARGE = 26, MARGAY_STAGE_ERROR_MODULE_MALFORMED = 27,
+  MARGAY_STAGE_ERROR_MODULE_FOREIGN_IMPORT = 28, MARGAY_STAGE_ERROR_MODULE_NO_ABI_VERSION = 29,
+  MARGAY_STAGE_ERROR_MODULE_WRONG_ABI_VERSION = 30, MARGAY_STAGE_ERROR_MODULE_NO_EVALUATE = 31,
+  MARGAY_STAGE_ERROR_MODULE_LOOP = 32, MARGAY_STAGE_ERROR_MODULE_RECURSION = 33,
+  MARGAY_STAGE_ERROR_MODULE_INDIRECT_CALL = 34, MARGAY_STAGE_ERROR_MODULE_BULK_MEMORY = 35,
+  MARGAY_STAGE_ERROR_MODULE_FORBIDDEN_SECTION = 36,
+  MARGAY_STAGE_ERROR_MODULE_FORBIDDEN_INSTRUCTION = 37, MARGAY_STAGE_ERROR_MODULE_TOO_COSTLY = 38,
+  MARGAY_STAGE_ERROR_MODULE_TOO_MANY_FUNCTIONS = 39,
 };
 #define MARGAY_STAGE_ERRORS(X) \
   X(MARGAY_STAGE_ERROR_NONE, "none") \
@@ -526,7 +634,8 @@ enum margay_stage_error {
   X(MARGAY_STAGE_ERROR_TABLE_NOT_STARTED, "table-not-started") \
   X(MARGAY_STAGE_ERROR_TABLE_FULL, "table-full") X(MARGAY_STAGE_ERROR_ARENA_FULL, "arena-full") \
   X(MARGAY_STAGE_ERROR_DUPLICATE_ADDRESS, "duplicate-address") \
-  X(MARGAY_STAGE_ERROR_DUPLICATE_SERVICE, "duplicate-service") \
+  X(MARGAY_STAGE_ERROR_GROUP_IN_USE, "group-in-use") \
+  X(MARGAY_STAGE_ERROR_UNKNOWN_GROUP, "unknown-group") \
   X(MARGAY_STAGE_ERROR_SLOT_IN_USE, "slot-in-use") \
   X(MARGAY_STAGE_ERROR_SLOT_NOT_ADMITTED, "slot-not-admitted") \
   X(MARGAY_STAGE_ERROR_WRONG_FAMILY, "wrong-family") \
@@ -534,7 +643,7 @@ enum margay_stage_error {
   X(MARGAY_STAGE_ERROR_UNKNOWN_CLASS, "unknown-class") \
   X(MARGAY_STAGE_ERROR_BAD_CLASSIFIER, "bad-classifier") \
   X(MARGAY_STAGE_ERROR_BAD_CHAIN, "bad-chain") \
-  X(MARGAY_STAGE_ERROR_BAD_ROUTE_ORDER, "bad-route-order") \
+  X(MARGAY_STAGE_ERROR_DUPLICATE_ROUTE, "duplicate-route") \
   X(MARGAY_STAGE_ERROR_MODULE_TOO_LARGE, "module-too-large") \
   X(MARGAY_STAGE_ERROR_MODULE_MALFORMED, "module-malformed") \
   X(MARGAY_STAGE_ERROR_MODULE_FOREIGN_IMPORT, "module-foreign-import") \

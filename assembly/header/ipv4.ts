@@ -7,6 +7,7 @@ export const IN_IPV4: u32 = 4;
 /** The bits of the fragment field that are the offset, in units of 8 bytes. */
 export const OFFSET: u32 = 0x1fff;
 export const TOTAL_LENGTH: usize = 2;
+export const IDENTIFICATION: usize = 4;
 export const FRAGMENT: usize = 6;
 export const TIME_TO_LIVE: usize = 8;
 export const PROTOCOL: usize = 9;

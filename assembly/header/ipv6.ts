@@ -18,6 +18,9 @@ export const MOBILITY: u32 = 135;
 export const CHAIN_MAX: u32 = 8;
 export const ROUTING_TYPE: usize = 2;
 export const FRAGMENT_FIELD: usize = 2;
+export const FRAGMENT_IDENTIFICATION: usize = 4;
+/** A fragment header's length. */
+export const FRAGMENT_BYTES: u32 = 8;
 
 // @ts-ignore: decorator
 @inline

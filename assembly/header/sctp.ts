@@ -2,3 +2,4 @@
 
 export const PROTOCOL: u32 = 132;
 export const HEADER_BYTES: u32 = 12;
+export const CHECKSUM: usize = 8;

@@ -2,6 +2,8 @@
 
 export const PROTOCOL: u32 = 6;
 export const HEADER_BYTES: u32 = 20;
+export const SEQUENCE: usize = 4;
+export const ACKNOWLEDGEMENT: usize = 8;
 export const DATA_OFFSET: usize = 12;
 export const FLAGS: usize = 13;
 export const CHECKSUM: usize = 16;
