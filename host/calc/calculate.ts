@@ -12,23 +12,25 @@
 import type { Rule } from "../model/rule.ts";
 import type { Finding, Manifest, Snapshot } from "../model/snapshot.ts";
 import type {
-  HostEndpointState, NodeState, PolicyKey, PolicyState, ProfileState, WorkloadState,
+  HostEndpointState, NodeState, PolicyKey, PolicyState, PoolState, ProfileState, WorkloadState,
 } from "../model/state.ts";
 import { emptyState } from "../model/state.ts";
 import { calicoPolicy } from "./calico.ts";
 import { clusterPolicy } from "./cluster.ts";
 import { configOf } from "./config.ts";
 import { profileLabels, things, type HostThing, type PodThing, type Thing } from "./endpoint.ts";
+import { flagAt, objectAt, textAt } from "./field.ts";
 import { LabelIndex, type LabelClass } from "./index.ts";
 import { kubernetesPolicy } from "./kubernetes.ts";
 import { SetMembers } from "./members.ts";
 import { modulePolicy, type ModuleSource } from "./module.ts";
+import { networkText } from "./net.ts";
 import type { PolicySpec } from "./policy.ts";
 import { profileStates } from "./profile.ts";
 import { Report, originOf } from "./report.ts";
 import { ruleOf, selectorSet, type RuleSpec, type SetDefinition } from "./rule.ts";
 import { Selector } from "./selector/selector.ts";
-import { programServices, serviceEndpoints } from "./service.ts";
+import { ProgramServices, serviceEndpoints } from "./service.ts";
 import {
   endpointTiers, policyKeys, sortPolicies, tiersOf, type EndpointTiers, type TierPolicies,
 } from "./tier.ts";
@@ -69,7 +71,8 @@ export class Calculator {
   /** Every policy of a tier that is there. */
   readonly converted = new Map<PolicySpec, Converted>();
   private readonly profiles: Map<string, { state: ProfileState; sets: Map<string, SetDefinition> }>;
-  private readonly services: NodeState["services"];
+  private readonly services: ProgramServices;
+  private readonly pools: PoolState[];
   private readonly findings: Finding[] | undefined;
   private told = 0;
 
@@ -81,8 +84,9 @@ export class Calculator {
     for (const thing of things(snapshot, labels, prefix, this.report)) {
       this.index.add(thing.labels, thing);
     }
-    const endpoints = serviceEndpoints(snapshot);
-    this.services = programServices(snapshot, endpoints);
+    const endpoints = serviceEndpoints(snapshot, this.report);
+    this.services = new ProgramServices(snapshot, endpoints, this.report);
+    this.pools = snapshot.ipPools.flatMap((manifest) => poolOf(manifest, this.report));
     this.members = new SetMembers(this.index, endpoints, snapshot);
     const policies = readPolicies(snapshot.policies, this.report, options.module);
     this.tiers = sortPolicies(tiersOf(snapshot.tiers), policies, this.report);
@@ -115,7 +119,11 @@ export class Calculator {
     this.addProfiles(classes.flatMap(([, local]) => local), state);
     for (const { name, addresses } of this.snapshot.nodes) state.hosts.set(name, addresses);
     state.config = this.config(node);
-    state.services = this.services;
+    const { services, sets } = this.services.of(node, state.config);
+    state.services = services;
+    for (const set of sets) state.sets.set(set.id, set);
+    state.pools = this.pools;
+    state.serviceNetworks = this.services.networks;
     this.tell();
     return state;
   }
@@ -233,6 +241,17 @@ function readPolicy(
   return kubernetes || kind === "StagedKubernetesNetworkPolicy"
     ? kubernetesPolicy(manifest, report)
     : calicoPolicy(manifest, report);
+}
+
+function poolOf(manifest: Manifest, report: Report): PoolState[] {
+  const spec = objectAt(manifest.value, "spec");
+  try {
+    const cidr = networkText(textAt(spec, "cidr"));
+    return [{ cidr, masquerade: flagAt(spec, "natOutgoing") }];
+  } catch (error) {
+    report.error(manifest, ["spec", "cidr"], (error as Error).message);
+    return [];
+  }
 }
 
 function isOn(thing: Thing, node: string): boolean {

@@ -1,5 +1,8 @@
 // Prefixes as Felix writes them: "10.0.0.0/8", "192.168.1.5/32", "fd00::/64", host bits zero.
-import { addressBytes, addressText, parsePrefix } from "../model/address.ts";
+import { isIPv4, isIPv6 } from "node:net";
+import {
+  addressBytes, addressText, isMapped, parsePrefix, type Family,
+} from "../model/address.ts";
 
 /** Of a prefix or an address alone. Throws with what is wrong. */
 export function networkText(text: string): string {
@@ -18,6 +21,12 @@ export function networkText(text: string): string {
 export function hostText(address: string): string {
   const plain = plainAddress(address);
   return plain.includes(":") ? `${plain}/128` : `${plain}/32`;
+}
+
+/** 4 or 6; 0 of what no packet bears as its address: other text, and IPv4 in IPv6's form. */
+export function packetFamily(text: string): 0 | Family {
+  if (isIPv4(text)) return 4;
+  return isIPv6(text) && !isMapped(addressBytes(text)) ? 6 : 0;
 }
 
 /** An address in its one spelling. Throws on text that is none. */

@@ -80,6 +80,12 @@ export function portProtocol(protocol: Protocol | undefined): PortProtocol {
   }
 }
 
+/** A number that packets bear as a port; undefined of any other value. */
+export function packetPort(value: unknown): number | undefined {
+  const isPort = Number.isInteger(value) && value as number >= 1 && value as number <= PORT_MAX;
+  return isPort ? value as number : undefined;
+}
+
 /** Of a Kubernetes port, TCP where it says nothing. */
 export function kubernetesProtocol(value: unknown): PortProtocol {
   const name = String(value).toLowerCase();

@@ -1,148 +1,156 @@
-// Services: what they resolve to, from EndpointSlices or, where a Service has none, from the pods
-// that its selector selects; and the VIPs of the packet program.
+// Services as one node serves them: every frontend with its backends, and the sets that they name.
 //
-//   Service shop/db ─┬─ slices labelled kubernetes.io/service-name=db ─┐
-//                    └─ or pods of shop with its selector's labels,     ├─ ServiceEndpoint[]
-//                       targetPort by number or by container port's name ┘
+//   Service ─ serviceport.ts ─► model ─┐
+//   slices, pods ─ serviceendpoint.ts ─┼─ frontend.ts, by node ─► frontends ─┐
+//   pods with a hostPort ─ hostport.ts ┘                                     ├─► NodeState
+//   ServiceCIDRs ─ servicecidr.ts ─► networks, a wildcard for each ClusterIP ┘
 //
-// Sets of a rule's `services` hold every endpoint, ready or not; VIPs lead to ready ones alone.
-// Headless and ExternalName Services have no VIP. Node ports and the like come with NAT.
-// Source: Kubernetes core/v1 ServiceSpec, discovery.k8s.io/v1; felix/serviceindex.
-import { isIP } from "node:net";
-import type { Backend, Service } from "../model/program.ts";
-import type { Manifest, PodObject, Snapshot } from "../model/snapshot.ts";
-import { isFinished } from "./endpoint.ts";
-import { fields, flagAt, listAt, mapAt, numberAt, objectAt, textAt, textsAt } from "./field.ts";
-import { plainAddress } from "./net.ts";
-import { kubernetesProtocol, type PortProtocol } from "./port.ts";
+// An address, port and protocol that several ask for belongs to the first: ClusterIPs before load
+// balancers' addresses, external ones, NodePorts and hostPorts; then by name.
+// Limits: health-check node ports are the agent's, who answers on them; no packet is led there.
+import type { FrontendKind, Service } from "../model/program.ts";
+import type { Manifest, NodeObject, PodObject, Snapshot } from "../model/snapshot.ts";
+import type { StateSet } from "../model/state.ts";
+import { portFrontends, sourceSets, type ProxyNode } from "./frontend.ts";
+import { hostPorts } from "./hostport.ts";
+import { packetFamily, plainAddress } from "./net.ts";
+import { primary, proxyConfig } from "./proxyconfig.ts";
+import type { Report } from "./report.ts";
+import { serviceNetworks } from "./servicecidr.ts";
+import { ZONE_LABEL, type ServiceEndpoint } from "./serviceendpoint.ts";
+import { serviceModel, type ServiceModel } from "./serviceport.ts";
 
-const SERVICE_NAME_LABEL = "kubernetes.io/service-name";
+export { serviceEndpoints, type ServiceEndpoint } from "./serviceendpoint.ts";
 
-/** One address of a Service; for a port of it, or, where the Service has none, for none. */
-export interface ServiceEndpoint {
-  /** "namespace/pod" or the address. */
-  name: string;
-  address: string;
-  ready: boolean;
-  /** Name of the Service's port, "" of one without a name. */
-  portName: string;
-  protocol: PortProtocol;
-  /** Absent: the address alone is known. */
-  port?: number;
+/** The order in which frontends get an address, port and protocol. */
+const KINDS: FrontendKind[] = [
+  "cluster-ip", "load-balancer", "external-ip", "node-port", "host-port",
+];
+
+export interface NodeServices {
+  services: Service[];
+  /** Sets that the frontends name, one object each for the same networks. */
+  sets: StateSet[];
 }
 
-/** Endpoints by "namespace/service". */
-export function serviceEndpoints(snapshot: Snapshot): Map<string, ServiceEndpoint[]> {
-  const endpoints = new Map<string, ServiceEndpoint[]>();
-  for (const slice of snapshot.endpointSlices) {
-    const name = mapAt(objectAt(slice.value, "metadata"), "labels")[SERVICE_NAME_LABEL];
-    if (name === undefined) continue;
-    const key = `${slice.namespace}/${name}`;
-    endpoints.set(key, [...(endpoints.get(key) ?? []), ...sliceEndpoints(slice)]);
-  }
-  const pods = new Map<string, PodObject[]>();
-  for (const pod of snapshot.pods) {
-    const others = pods.get(pod.namespace);
-    if (others) others.push(pod);
-    else pods.set(pod.namespace, [pod]);
-  }
-  for (const service of snapshot.services) {
-    const key = `${service.namespace}/${service.name}`;
-    if (endpoints.has(key)) continue;
-    endpoints.set(key, podEndpoints(service, pods.get(service.namespace) ?? []));
-  }
-  return endpoints;
-}
+/** Of the whole cluster; node by node asked for. */
+export class ProgramServices {
+  /** Prefixes of ClusterIPs, where they are known. */
+  readonly networks: string[];
+  private readonly models: ServiceModel[];
+  private readonly wildcards: Service[];
+  private readonly byPort = new Map<string, ServiceEndpoint[]>();
+  private readonly pods = new Map<string, PodObject[]>();
+  private readonly sets = sourceSets();
 
-/** In the order of Services, their addresses and ports; backends in order of name and address. */
-export function programServices(
-  snapshot: Snapshot, endpoints: ReadonlyMap<string, ServiceEndpoint[]>,
-): Service[] {
-  return snapshot.services.flatMap((manifest) => {
-    const spec = objectAt(manifest.value, "spec");
-    if (textAt(spec, "type") === "ExternalName") return [];
-    const key = `${manifest.namespace}/${manifest.name}`;
-    const several = textsAt(spec, "clusterIPs");
-    const addresses = (several.length > 0 ? several : [textAt(spec, "clusterIP")])
-      .filter((address) => isIP(address) !== 0).map(plainAddress);
-    return addresses.flatMap((address) => listAt(spec, "ports").flatMap((value): Service[] => {
-      const port = fields(value);
-      const number = numberAt(port, "port");
-      const protocol = kubernetesProtocol(port?.["protocol"]);
-      // The packet program serves no SCTP.
-      if (number === undefined || (protocol !== "tcp" && protocol !== "udp")) return [];
-      const portName = textAt(port, "name");
-      const backends = (endpoints.get(key) ?? [])
-        .filter((each) => each.ready && each.port !== undefined && each.portName === portName)
-        .filter((each) => each.protocol === protocol && isIP(each.address) === isIP(address))
-        .map(({ name, address: at, port: to }): Backend => ({ name, address: at, port: to! }));
-      const name = `${key}:${portName === "" ? number : portName}`;
-      return [{ name, address, port: number, protocol, backends: distinct(backends) }];
+  constructor(
+    private readonly snapshot: Snapshot, endpoints: ReadonlyMap<string, ServiceEndpoint[]>,
+    private readonly report: Report,
+  ) {
+    this.networks = serviceNetworks(snapshot, report);
+    this.models = snapshot.services.flatMap((manifest) => serviceModel(manifest, report) ?? []);
+    for (const { key } of this.models) {
+      for (const endpoint of endpoints.get(key) ?? []) {
+        if (endpoint.port === undefined) continue;
+        const name = portKey(key, endpoint.portName, endpoint.protocol);
+        const others = this.byPort.get(name);
+        if (others) others.push(endpoint);
+        else this.byPort.set(name, [endpoint]);
+      }
+    }
+    for (const pod of snapshot.pods) {
+      if (!pod.ports.some(({ hostPort }) => hostPort)) continue;
+      this.pods.set(pod.node, [...this.pods.get(pod.node) ?? [], pod]);
+    }
+    this.wildcards = this.networks.length === 0 ? [] : this.models.flatMap(wildcards);
+  }
+
+  /** Of a node that is not there: as one without addresses serves them. */
+  of(name: string, config: ReadonlyMap<string, string>): NodeServices {
+    const found = this.snapshot.nodes.find((each) => each.name === name);
+    const node = this.node(name, found, config);
+    const sets = new Map<string, StateSet>();
+    const taken = new Taken(this.report);
+    const made = this.models.flatMap((model) => model.ports.map((port) => {
+      const own = this.byPort.get(portKey(model.key, port.portName, port.protocol)) ?? [];
+      const services = portFrontends(model, port, own, node, (networks) => {
+        const set = this.sets(networks);
+        sets.set(set.id, set);
+        return set;
+      });
+      return { services, manifest: model.manifest, path: ["spec", "ports", port.index] };
     }));
-  });
+    for (const kind of KINDS) {
+      for (const { services, manifest, path } of made) {
+        for (const each of services) if (each.kind === kind) taken.put(each, manifest, path);
+      }
+    }
+    for (const pod of this.pods.get(name) ?? []) {
+      for (const each of hostPorts([pod], node.addresses)) taken.put(each, pod.manifest, ["spec"]);
+    }
+    for (const each of this.wildcards) taken.put(each, undefined, []);
+    const services = made.flatMap((each) => each.services).filter((each) => taken.has(each));
+    const wild = this.wildcards.filter((each) => taken.has(each));
+    return {
+      services: [...services, ...taken.of("host-port"), ...wild], sets: [...sets.values()],
+    };
+  }
+
+  private node(
+    name: string, node: NodeObject | undefined, config: ReadonlyMap<string, string>,
+  ): ProxyNode {
+    const own = (node?.addresses ?? []).filter((address) => packetFamily(address) !== 0);
+    const addresses = [...new Set(own.map(plainAddress))];
+    const problem = (parameter: string, message: string): void => {
+      const named = parameter.toLowerCase();
+      for (const manifest of this.snapshot.felixConfigurations) {
+        if (!JSON.stringify(manifest.value).toLowerCase().includes(named)) continue;
+        this.report.error(manifest, ["spec"], `${parameter}: ${message}`);
+      }
+    };
+    return {
+      node: name, zone: node?.labels[ZONE_LABEL] ?? "", addresses, primary: primary(addresses),
+      config: proxyConfig(config, addresses, problem),
+    };
+  }
 }
 
-function distinct(backends: Backend[]): Backend[] {
-  const byPlace = new Map(backends.map((each) => [`${each.address} ${each.port}`, each]));
-  const key = ({ name, address, port }: Backend): string => `${name} ${address} ${port}`;
-  return [...byPlace.values()].sort((a, b) => (key(a) < key(b) ? -1 : 1));
-}
-
-function sliceEndpoints(slice: Manifest): ServiceEndpoint[] {
-  const ports = listAt(slice.value, "ports").map((value) => fields(value));
-  return listAt(slice.value, "endpoints").flatMap((value) => {
-    const endpoint = fields(value);
-    const target = objectAt(endpoint, "targetRef");
-    const pod = textAt(target, "kind") === "Pod" ? textAt(target, "name") : "";
-    const ready = objectAt(endpoint, "conditions")["ready"] !== false;
-    // A slice may hold names of hosts (addressType FQDN).
-    const addresses = textsAt(endpoint, "addresses").filter((each) => isIP(each) !== 0);
-    return addresses.map(plainAddress).flatMap((address) => {
-      const name = pod === "" ? address : `${slice.namespace}/${pod}`;
-      const base = { name, address, ready };
-      if (ports.length === 0) return [{ ...base, portName: "", protocol: "any" as const }];
-      return ports.map((port): ServiceEndpoint => {
-        const number = numberAt(port, "port");
-        const protocol = kubernetesProtocol(port?.["protocol"]);
-        const named = { ...base, portName: textAt(port, "name"), protocol };
-        return number === undefined ? named : { ...named, port: number };
-      });
-    });
-  });
-}
-
-function podEndpoints(service: Manifest, pods: PodObject[]): ServiceEndpoint[] {
-  const spec = objectAt(service.value, "spec");
-  const wanted = Object.entries(mapAt(spec, "selector"));
-  if (wanted.length === 0) return [];
-  const early = flagAt(spec, "publishNotReadyAddresses");
-  return pods.filter((pod) => !isFinished(pod)).flatMap((pod) => {
-    if (!wanted.every(([name, value]) => pod.labels[name] === value)) return [];
-    const ports = listAt(spec, "ports");
-    if (ports.length === 0) return addressesOf(pod, early);
-    return ports.flatMap((value) => {
-      const port = fields(value);
-      const protocol = kubernetesProtocol(port?.["protocol"]);
-      const number = targetPort(pod, port?.["targetPort"] ?? port?.["port"], protocol);
-      if (number === undefined) return [];
-      return addressesOf(pod, early).map((endpoint): ServiceEndpoint => {
-        return { ...endpoint, portName: textAt(port, "name"), protocol, port: number };
-      });
-    });
-  });
-}
-
-function addressesOf(pod: PodObject, early: boolean): ServiceEndpoint[] {
-  return pod.addresses.map((address) => ({
-    name: `${pod.namespace}/${pod.name}`, address: plainAddress(address),
-    ready: pod.ready || early, portName: "", protocol: "any",
+/** What of an address's ports and protocols no other frontend serves: refused. */
+function wildcards({ key, addresses }: ServiceModel): Service[] {
+  return addresses.map(({ clusterIP }): Service => ({
+    name: `${key}:*`, address: clusterIP, port: 0, protocol: 0, kind: "cluster-ip", backends: [],
+    whenEmpty: "reject",
   }));
 }
 
-function targetPort(pod: PodObject, target: unknown, protocol: PortProtocol): number | undefined {
-  if (typeof target === "number") return target;
-  const named = pod.ports.find((port) => {
-    return port.name === target && port.protocol.toLowerCase() === protocol;
-  });
-  return named?.port;
+function portKey(service: string, portName: string, protocol: string): string {
+  return `${service} ${portName} ${protocol}`;
+}
+
+/** Frontends by address, port and protocol: who comes second is told and left out. */
+class Taken {
+  private readonly places = new Map<string, Service>();
+
+  constructor(private readonly report: Report) {}
+
+  put(service: Service, manifest: Manifest | undefined, path: (string | number)[]): void {
+    const key = placeOf(service);
+    const first = this.places.get(key);
+    if (!first) this.places.set(key, service);
+    else if (manifest && first.name !== service.name) {
+      this.report.warning(manifest, path, `${service.name}: ${key} is ${first.name}'s`);
+    }
+  }
+
+  has(service: Service): boolean {
+    return this.places.get(placeOf(service)) === service;
+  }
+
+  of(kind: FrontendKind): Service[] {
+    return [...this.places.values()].filter((each) => each.kind === kind);
+  }
+}
+
+function placeOf({ address, port, protocol }: Service): string {
+  return `${address} ${protocol}/${port}`;
 }

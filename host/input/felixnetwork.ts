@@ -19,6 +19,9 @@ import type {
   WireguardEndpointV6Update,
 } from "./felixbackend_pb.ts";
 
+import { checkPrefix } from "./felixrule.ts";
+import type { PoolState } from "../model/state.ts";
+
 type Labels = Record<string, string>;
 
 export class FelixNetwork {
@@ -52,7 +55,9 @@ export class FelixNetwork {
       case "wireguardEndpointRemove": this.wireguard.delete(value.hostname); break;
       case "wireguardEndpointV6Update": this.wireguardV6.set(value.hostname, value); break;
       case "wireguardEndpointV6Remove": this.wireguardV6.delete(value.hostname); break;
-      case "ipamPoolUpdate": if (value.pool) this.pools.set(value.id, value.pool); break;
+      case "ipamPoolUpdate":
+        if (value.pool) this.pools.set(value.id, checkedPool(value.id, value.pool));
+        break;
       case "ipamPoolRemove": this.pools.delete(value.id); break;
       case "serviceAccountUpdate": this.serviceAccounts.set(named(value.id), value.labels); break;
       case "serviceAccountRemove": this.serviceAccounts.delete(named(value.id)); break;
@@ -61,7 +66,7 @@ export class FelixNetwork {
       case "serviceUpdate": this.services.set(named(value), value); break;
       case "serviceRemove": this.services.delete(named(value)); break;
       case "encapsulation": this.encapsulation = value; break;
-      case "globalBgpConfigUpdate": this.bgp = value; break;
+      case "globalBgpConfigUpdate": this.bgp = checkedBgp(value); break;
       case "hostMetadataUpdate": this.hostsPlain.set(value.hostname, value); break;
       case "hostMetadataRemove": this.hostsPlain.delete(value.hostname); break;
       case "hostMetadataV6Update": this.hostsV6.set(value.hostname, value); break;
@@ -69,6 +74,21 @@ export class FelixNetwork {
       case "hostMetadataV4v6Update": this.hostsBoth.set(value.hostname, value); break;
       case "hostMetadataV4v6Remove": this.hostsBoth.delete(value.hostname); break;
     }
+  }
+
+  /** IP pools, in order of their ids. */
+  poolStates(): PoolState[] {
+    return [...this.pools].sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([, { cidr, masquerade }]) => ({ cidr, masquerade }));
+  }
+
+  /** Prefixes that BGP announces for Services: where addresses of no Service lead nowhere. */
+  serviceNetworks(): string[] {
+    const { bgp } = this;
+    return [
+      ...bgp?.serviceClusterCidrs ?? [], ...bgp?.serviceExternalCidrs ?? [],
+      ...bgp?.serviceLoadbalancerCidrs ?? [],
+    ];
   }
 
   /** Every host that any form tells of, by name. */
@@ -89,4 +109,21 @@ export class FelixNetwork {
 
 function named(id: { namespace: string; name: string } | undefined): string {
   return `${id?.namespace ?? ""}/${id?.name ?? ""}`;
+}
+
+/** What the packet program takes from them must be prefixes. */
+function checkedPool(id: string, pool: IPAMPool): IPAMPool {
+  checkPrefix(pool.cidr, `${id}: pool.cidr`);
+  return pool;
+}
+function checkedBgp(bgp: GlobalBGPConfigUpdate): GlobalBGPConfigUpdate {
+  const lists = {
+    service_cluster_cidrs: bgp.serviceClusterCidrs,
+    service_external_cidrs: bgp.serviceExternalCidrs,
+    service_loadbalancer_cidrs: bgp.serviceLoadbalancerCidrs,
+  };
+  for (const [name, list] of Object.entries(lists)) {
+    list.forEach((cidr, i) => checkPrefix(cidr, `${name}[${i}]`));
+  }
+  return bgp;
 }

@@ -109,6 +109,8 @@ export class FelixTables {
       state.hosts.set(hostname, addresses.map((text) => text.split("/")[0]!));
     }
     for (const [key, value] of this.config) state.config.set(key, value);
+    state.pools = this.network.poolStates();
+    state.serviceNetworks = this.network.serviceNetworks();
     return state;
   }
 

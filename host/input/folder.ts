@@ -25,9 +25,11 @@ export const TEST = /\.test\.(ya?ml|json)$/i;
 const KUSTOMIZATION = /^kustomization(\.ya?ml)?$/i;
 const SKIPPED = new Set(["node_modules", ".git"]);
 
-export function findFiles(paths: readonly string[]): FoundFiles {
+export function findFiles(
+  paths: readonly string[], without: readonly string[] = [],
+): FoundFiles {
   const found: FoundFiles = { files: [], missing: [], templates: 0, kustomizations: [] };
-  const seen = new Set<string>();
+  const seen = new Set<string>(without.map(realName));
   for (const path of paths) {
     if (path === STDIN) {
       if (!seen.has(STDIN)) found.files.push(STDIN);

@@ -34,10 +34,12 @@ export interface ReadOptions {
   stdin?: string;
   /** The command, for what messages advise: "test". */
   command?: string;
+  /** Files that are left out, whatever path leads to them. */
+  without?: readonly string[];
 }
 
 export function readDocuments(paths: readonly string[], options: ReadOptions = {}): Documents {
-  const found = findFiles(paths);
+  const found = findFiles(paths, options.without);
   const documents: Documents = {
     manifests: [], findings: [], kindless: [], files: 0, objects: 0, found,
   };

@@ -1,29 +1,25 @@
-// A snapshot: the program of one node as a JSON file, for replays and tests without a cluster.
+// A program file: the program of one node as JSON, for replays and tests without a cluster.
 //
 //   { "endpoints": [{ "name", "interfaces": ["eth0"], "addresses",
-//                     "egress"?, "ingress"?, "kind"? }],
-//     "services":  [{ "name", "addresses", "port", "protocol",
-//                     "backends": [{ "endpoint", "port", "weight"? }] }],
-//     "policies":  [{ "name", "rules": [{ "name", "action", "protocol"?, "source"?, ... }] }] }
+//                     "egress"?, "ingress"?, "kind"?, "active"?, "allowedSources"?,
+//                     "snatAddresses"?, "peer"? }],
+//     "policies":  [{ "name", "rules": [{ "name", "action", "protocol"?, "source"?, ... }] }],
+//     "services", "sets", "routes", "settings", "peers": see programservice.ts }
 //
-// Interfaces have names, numbered from 1 in the order of the file. A Service has an address of each
-// family it serves, and its backends are endpoints: each VIP gets those with an address of its
-// family. Rules are those of host/model/program.ts.
+// Interfaces have names, numbered from 1 in the order of the file. Rules are those of
+// host/model/program.ts.
 //
 // Limits: all or nothing: every problem found is listed with its path, and then nothing is loaded.
 
-import { isIP } from "node:net";
 import { INTERFACES_MAX } from "../../assembly/layout.ts";
-import { familyOf, parsePrefix } from "../model/address.ts";
 import { PROTOCOL_NUMBERS } from "../model/program.ts";
-import type { Backend, Endpoint, Policy, Program, Protocol, ProgramRule, Service } from
-  "../model/program.ts";
+import type { Endpoint, Policy, Program, Protocol, ProgramRule } from "../model/program.ts";
+import { FieldReader, type Problem } from "./fieldreader.ts";
+import {
+  readRoute, readService, readSet, readSettings, readSnatAddresses, setId, type Named,
+} from "./programservice.ts";
 
-export interface Problem {
-  /** Where in the file: "services[1].backends[0].endpoint". */
-  path: string;
-  message: string;
-}
+export type { Problem } from "./fieldreader.ts";
 
 export class SnapshotError extends Error {
   constructor(readonly file: string, readonly problems: Problem[]) {
@@ -52,25 +48,29 @@ export function readSnapshot(text: string, file: string): Snapshot {
   return snapshot;
 }
 
-type Fields = Record<string, unknown>;
-
 const ACTIONS = ["allow", "deny", "pass"] as const;
-const KINDS = ["workload", "uplink"] as const;
-const PORT_MAX = 65_535;
+const KINDS = ["workload", "uplink", "host"] as const;
+const ENDPOINT_FIELDS = [
+  "name", "kind", "interfaces", "addresses", "egress", "ingress", "active", "allowedSources",
+  "snatAddresses", "peer",
+];
 
-/** Goes on after a problem, with a stand-in, so that all of them are found. */
-class Reader {
+class Reader extends FieldReader {
   private readonly interfaces = new Map<string, number>();
-
-  constructor(private readonly problems: Problem[]) {}
+  private sets: Program["sets"] = [];
 
   snapshot(json: unknown): Snapshot {
-    const file = this.fields(json, "file", ["endpoints", "services", "policies"]);
+    const file = this.fields(json, "file", [
+      "endpoints", "services", "policies", "sets", "routes", "settings", "peers",
+    ]);
     const policies = this.list(file["policies"] ?? [], "policies", this.policy);
+    const sets = this.list(file["sets"] ?? [], "sets", (one, path) => readSet(this, one, path));
+    this.sets = sets;
     const endpoints = this.list(file["endpoints"], "endpoints", this.endpoint);
     for (const [kind, all] of [["policies", policies], ["endpoints", endpoints]] as const) {
       this.unique(kind, all.map(({ name }) => name));
     }
+    this.unique("sets", sets.map(({ id }) => id), "id");
     endpoints.forEach((endpoint, index) => {
       for (const side of ["egress", "ingress"] as const) {
         const name = endpoint[side];
@@ -78,14 +78,24 @@ class Reader {
         this.problem(`endpoints[${index}].${side}`, `no policy is named "${name}"`);
       }
     });
-    const services = this.list(file["services"] ?? [], "services", (json, path) =>
-      this.service(json, path, endpoints)).flat();
-    return { program: { endpoints, services, policies }, interfaces: this.interfaces };
+    const peers = this.list(file["peers"] ?? [], "peers", this.text);
+    const named: Named = { endpoints, sets, peers };
+    const services = this.list(file["services"] ?? [], "services", (one, path) =>
+      readService(this, one, path, named)).flat();
+    const program: Program = { endpoints, services, policies };
+    if (file["sets"] !== undefined) program.sets = sets;
+    if (file["peers"] !== undefined) program.peers = peers;
+    this.some(file, "", ["routes"], (one) => {
+      program.routes = this.list(one, "routes", (each, path) => readRoute(this, each, path, named));
+    });
+    this.some(file, "", ["settings"], (one) => {
+      program.settings = readSettings(this, one, "settings", named);
+    });
+    return { program, interfaces: this.interfaces };
   }
 
   private readonly endpoint = (json: unknown, path: string): Endpoint => {
-    const known = ["name", "kind", "interfaces", "addresses", "egress", "ingress"];
-    const fields = this.fields(json, path, known);
+    const fields = this.fields(json, path, ENDPOINT_FIELDS);
     const names = this.list(fields["interfaces"], `${path}.interfaces`, this.text);
     const endpoint: Endpoint = {
       name: this.text(fields["name"], `${path}.name`),
@@ -93,9 +103,25 @@ class Reader {
       interfaces: names.map((name) => this.interfaceNumber(name, `${path}.interfaces`)),
       addresses: this.list(fields["addresses"], `${path}.addresses`, this.address),
     };
-    for (const side of ["egress", "ingress"] as const) {
-      const name = fields[side];
-      if (name !== undefined) endpoint[side] = this.text(name, `${path}.${side}`);
+    this.some(fields, path, ["egress", "ingress"], (one, at, side) => {
+      endpoint[side] = this.text(one, at);
+    });
+    this.some(fields, path, ["active"], (one, at) => {
+      endpoint.active = this.flag(one, at);
+    });
+    this.some(fields, path, ["allowedSources"], (one, at) => {
+      const named = { endpoints: [], sets: this.sets ?? [], peers: [] };
+      endpoint.allowedSources = setId(this, one, at, named);
+    });
+    this.some(fields, path, ["snatAddresses"], (one, at) => {
+      endpoint.snatAddresses = readSnatAddresses(this, one, at);
+    });
+    this.some(fields, path, ["peer"], (one, at) => {
+      endpoint.peer = this.flag(one, at);
+    });
+    if (endpoint.kind !== "uplink") {
+      this.some(fields, path, ["snatAddresses", "peer"], (_, at) =>
+        this.problem(at, "an uplink's alone"));
     }
     return endpoint;
   };
@@ -107,35 +133,6 @@ class Reader {
     if (number === INTERFACES_MAX - 1) this.problem(path, `more than ${number - 1} interfaces`);
     this.interfaces.set(name, number);
     return number;
-  }
-
-  /** A Service for each of its addresses. */
-  private service(json: unknown, path: string, endpoints: Endpoint[]): Service[] {
-    const known = ["name", "addresses", "port", "protocol", "backends"];
-    const fields = this.fields(json, path, known);
-    const name = this.text(fields["name"], `${path}.name`);
-    const port = this.port(fields["port"], `${path}.port`);
-    const protocol = this.choice(fields["protocol"], `${path}.protocol`, ["tcp", "udp"] as const);
-    const addresses = this.list(fields["addresses"], `${path}.addresses`, this.address);
-    const backends = this.list(fields["backends"], `${path}.backends`, (one, path) =>
-      this.backend(one, path, endpoints));
-    return addresses.map((address) => {
-      const own = backends.flatMap(({ endpoint, port, weight }): Backend[] => {
-        const at = endpoint?.addresses.find((one) => familyOf(one) === familyOf(address));
-        return at === undefined ? [] : [{ name: endpoint!.name, address: at, port, weight }];
-      });
-      return { name, address, port, protocol, backends: own };
-    });
-  }
-
-  private backend(json: unknown, path: string, endpoints: Endpoint[]):
-    { endpoint: Endpoint | undefined; port: number; weight: number } {
-    const fields = this.fields(json, path, ["endpoint", "port", "weight"]);
-    const name = this.text(fields["endpoint"], `${path}.endpoint`);
-    const endpoint = endpoints.find((one) => one.name === name);
-    if (endpoint === undefined) this.problem(`${path}.endpoint`, `no endpoint is named "${name}"`);
-    const weight = this.number(fields["weight"] ?? 1, `${path}.weight`, 1, PORT_MAX);
-    return { endpoint, port: this.port(fields["port"], `${path}.port`), weight };
   }
 
   private readonly policy = (json: unknown, path: string): Policy => {
@@ -168,82 +165,5 @@ class Reader {
   private protocol(json: unknown, path: string): Protocol {
     if (typeof json === "number") return this.number(json, path, 0, 255);
     return this.choice(json, path, Object.keys(PROTOCOL_NUMBERS)) as Protocol;
-  }
-
-  private readonly prefix = (json: unknown, path: string): string => {
-    const text = this.text(json, path);
-    try {
-      parsePrefix(text);
-    } catch (error) {
-      this.problem(path, (error as Error).message);
-    }
-    return text;
-  };
-
-  private readonly portRange = (json: unknown, path: string): number | string => {
-    if (typeof json === "number") return this.port(json, path);
-    const [first, last] = String(json).split("-").map(Number) as [number, number?];
-    const right = /^\d+-\d+$/.test(String(json)) && first <= last! && last! <= PORT_MAX;
-    if (!right) this.problem(path, `expected a port or "first-last", not ${JSON.stringify(json)}`);
-    return String(json);
-  };
-
-  private readonly address = (json: unknown, path: string): string => {
-    const text = this.text(json, path);
-    if (isIP(text) !== 0) return text;
-    this.problem(path, `"${text}" is no IP address`);
-    return "0.0.0.0";
-  };
-
-  private port(json: unknown, path: string): number {
-    return this.number(json, path, 1, PORT_MAX);
-  }
-
-  private number(json: unknown, path: string, least: number, most: number): number {
-    const number = Number.isInteger(json) ? Number(json) : NaN;
-    if (number >= least && number <= most) return number;
-    this.problem(path, `expected a number from ${least} to ${most}, not ${JSON.stringify(json)}`);
-    return least;
-  }
-
-  private readonly text = (json: unknown, path: string): string => {
-    if (typeof json === "string" && json !== "") return json;
-    this.problem(path, `expected a text, not ${JSON.stringify(json) ?? "nothing"}`);
-    return "";
-  };
-
-  private choice<T extends string>(json: unknown, path: string, all: readonly T[]): T {
-    if (all.includes(json as T)) return json as T;
-    this.problem(path, `expected ${all.join(", ")}, not ${JSON.stringify(json) ?? "nothing"}`);
-    return all[0]!;
-  }
-
-  private list<T>(json: unknown, path: string, read: (one: unknown, path: string) => T): T[] {
-    if (Array.isArray(json)) return json.map((one, index) => read(one, `${path}[${index}]`));
-    this.problem(path, `expected a list, not ${JSON.stringify(json) ?? "nothing"}`);
-    return [];
-  }
-
-  private fields(json: unknown, path: string, known: string[]): Fields {
-    if (typeof json !== "object" || json === null || Array.isArray(json)) {
-      this.problem(path, `expected an object, not ${JSON.stringify(json) ?? "nothing"}`);
-      return {};
-    }
-    for (const name of Object.keys(json)) {
-      if (known.includes(name)) continue;
-      this.problem(`${path}.${name}`, `unknown field; known are ${known.join(", ")}`);
-    }
-    return json as Fields;
-  }
-
-  private unique(path: string, names: string[]): void {
-    names.forEach((name, index) => {
-      if (names.indexOf(name) === index || name === "") return;
-      this.problem(`${path}[${index}].name`, `"${name}" stands there twice`);
-    });
-  }
-
-  private problem(path: string, message: string): void {
-    this.problems.push({ path, message });
   }
 }

@@ -222,6 +222,9 @@ const failsafePorts = z.array(strict({
   net: prefix({ bare: true }).optional(),
 })).optional();
 
+const denyAction = z.string().regex(/^(drop|reject)$/i, { error: "must be Drop or Reject" })
+  .optional();
+
 /** Of the some two hundred parameters those that bear on verdicts are checked. */
 export const felixConfiguration = strictObject(loose({
   failsafeInboundHostPorts: failsafePorts,
@@ -235,6 +238,16 @@ export const felixConfiguration = strictObject(loose({
   allowVXLANPacketsFromWorkloads: z.boolean().optional(),
   allowIPIPPacketsFromWorkloads: z.boolean().optional(),
   workloadSourceSpoofing: word("Disabled", "Any").optional(),
+  natOutgoingExclusions: word("IPPoolsOnly", "IPPoolsAndHostIPs").optional(),
+  iptablesFilterDenyAction: denyAction,
+  nftablesFilterDenyAction: denyAction,
+  serviceLoopPrevention: z.string().regex(/^(drop|reject|disabled)$/i, {
+    error: "must be Drop, Reject or Disabled",
+  }).optional(),
+  bpfExternalServiceMode: z.string().regex(/^(tunnel|dsr)$/i, {
+    error: "must be Tunnel or DSR",
+  }).optional(),
+  bpfMaglevMaxEndpointsPerService: z.int().min(1).max(3000).optional(),
   interfacePrefix: z.string().optional(),
 }).prefault({}));
 

@@ -9,9 +9,16 @@ import {
   portNumber, portOrName, prefix, prefixFault, strict, strictObject, transport, word,
 } from "./schema-parts.ts";
 
+/** An address, or none. */
+const plainAddress = z.string().superRefine((text, context) => {
+  const fault = text === "" ? undefined : addressFault(text);
+  if (fault !== undefined) complain(context, [], fault);
+});
+
 const container = loose({
   ports: z.array(loose({
     name: z.string().optional(), containerPort: portNumber, protocol: transport.default("TCP"),
+    hostPort: z.int().min(0).max(65535).optional(), hostIP: plainAddress.optional(),
   })).optional(),
   restartPolicy: z.string().optional(),
 });
@@ -35,7 +42,7 @@ const count = z.int().min(0);
 const workloadSpec = loose({ replicas: count.optional(), template: podTemplate });
 const jobSpec = loose({ parallelism: count.optional(), template: podTemplate });
 
-/** An address, or none. */
+/** An address, "None", or none at all. */
 const clusterAddress = z.string().superRefine((text, context) => {
   const fault = text === "" || text === "None" ? undefined : addressFault(text);
   if (fault !== undefined) complain(context, [], fault);
@@ -66,27 +73,60 @@ export const cronJob = looseObject({
   spec: loose({ jobTemplate: loose({ spec: jobSpec }) }),
 });
 
+/** 0 and "" are the port itself, as the API server reads them. */
+const targetPort = z.preprocess((value) => value === 0 || value === "" ? undefined : value,
+  portOrName.optional());
+
+/** The API server takes spaces around it. */
+const sourceRange = z.string().superRefine((text, context) => {
+  const fault = prefixFault(text.trim());
+  if (fault !== undefined) complain(context, [], fault);
+}).transform((text) => text.trim());
+
 export const service = looseObject({
   spec: loose({
     type: z.string().default("ClusterIP"),
     selector: z.record(z.string(), z.string()).optional(),
     clusterIP: clusterAddress.optional(),
     clusterIPs: z.array(clusterAddress).optional(),
-    externalIPs: z.array(z.string()).optional(),
+    externalIPs: z.array(address).optional(),
+    externalTrafficPolicy: word("Cluster", "Local", "").optional(),
+    internalTrafficPolicy: word("Cluster", "Local").optional(),
+    sessionAffinity: word("None", "ClientIP", "").optional(),
+    sessionAffinityConfig: loose({
+      clientIP: loose({ timeoutSeconds: z.int().min(1).max(86_400).optional() }).optional(),
+    }).optional(),
+    loadBalancerSourceRanges: z.array(sourceRange).optional(),
+    allocateLoadBalancerNodePorts: z.boolean().optional(),
+    publishNotReadyAddresses: z.boolean().optional(),
+    trafficDistribution: word("PreferClose", "PreferSameZone", "PreferSameNode").optional(),
     ipFamilies: z.array(word("IPv4", "IPv6")).optional(),
     ipFamilyPolicy: z.string().optional(),
     ports: z.array(loose({
       name: z.string().optional(), port: portNumber, protocol: transport.default("TCP"),
-      targetPort: portOrName.optional(), nodePort: z.int().optional(),
+      targetPort, nodePort: z.int().min(0).max(65535).optional(),
     }).transform((port) => ({ ...port, targetPort: port.targetPort ?? port.port }))).optional(),
   }),
+  status: loose({
+    loadBalancer: loose({
+      ingress: z.array(loose({
+        ip: plainAddress.optional(), ipMode: word("VIP", "Proxy").optional(),
+      })).nullish(),
+    }).optional(),
+  }).optional(),
 });
+
+/** Where ClusterIPs are taken from. */
+export const serviceCIDR = looseObject({ spec: loose({ cidrs: z.array(prefix()) }) });
+
+const hints = z.array(loose({ name: z.string() })).nullish();
 
 export const endpointSlice = looseObject({
   addressType: word("IPv4", "IPv6", "FQDN"),
   endpoints: z.array(loose({
     addresses: z.array(z.string()),
     nodeName: z.string().optional(),
+    hints: loose({ forZones: hints, forNodes: hints }).nullish(),
     conditions: loose({
       ready: z.boolean().optional(), serving: z.boolean().optional(),
       terminating: z.boolean().optional(),

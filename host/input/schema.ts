@@ -46,6 +46,8 @@ export const KINDS: readonly Kind[] = [
   kind("ServiceAccount", "v1", "namespaced", kubernetes.serviceAccount),
   kind("Service", "v1", "namespaced", kubernetes.service),
   kind("EndpointSlice", "discovery.k8s.io/v1", "namespaced", kubernetes.endpointSlice),
+  kind("ServiceCIDR", ["networking.k8s.io/v1", "networking.k8s.io/v1beta1"], "cluster",
+    kubernetes.serviceCIDR),
   kind("Deployment", "apps/v1", "namespaced", kubernetes.workload),
   kind("StatefulSet", "apps/v1", "namespaced", kubernetes.workload),
   kind("DaemonSet", "apps/v1", "namespaced", kubernetes.workload),

@@ -130,7 +130,7 @@ const WORKLOADS = new Set([
 const LISTS: Record<string, keyof Snapshot> = {
   Service: "services", EndpointSlice: "endpointSlices", Tier: "tiers", NetworkSet: "networkSets",
   GlobalNetworkSet: "globalNetworkSets", HostEndpoint: "hostEndpoints", Profile: "profiles",
-  IPPool: "ipPools", FelixConfiguration: "felixConfigurations",
+  IPPool: "ipPools", FelixConfiguration: "felixConfigurations", ServiceCIDR: "serviceCIDRs",
 };
 
 function build(
@@ -141,6 +141,7 @@ function build(
     namespaces: new Map(), serviceAccounts: new Map(), nodes: [], pods: [], services: [],
     endpointSlices: [], policies: [], tiers: [], networkSets: [], globalNetworkSets: [],
     hostEndpoints: [], profiles: [], ipPools: [], felixConfigurations: [],
+    serviceCIDRs: [],
   };
   for (const object of objects) {
     const list = LISTS[object.kind];

@@ -20,7 +20,10 @@ interface Owner {
 }
 
 interface Container {
-  ports?: { name?: string; containerPort: number; protocol: ContainerPort["protocol"] }[];
+  ports?: {
+    name?: string; containerPort: number; protocol: ContainerPort["protocol"];
+    hostPort?: number; hostIP?: string;
+  }[];
 }
 
 interface PodSpec {
@@ -217,8 +220,10 @@ function podOf(of: Manifest, name: string, metadata: Metadata, spec: PodSpec): P
     serviceAccount: spec.serviceAccountName || spec.serviceAccount || "default",
     node: spec.nodeName ?? "", addresses: [], hostNetwork: spec.hostNetwork ?? false, ready: true,
     ports: [...spec.containers ?? [], ...spec.initContainers ?? []].flatMap(({ ports }) => {
-      return (ports ?? []).map((port) => ({
+      return (ports ?? []).map((port): ContainerPort => ({
         name: port.name ?? "", port: port.containerPort, protocol: port.protocol,
+        ...port.hostPort ? { hostPort: port.hostPort } : {},
+        ...port.hostIP ? { hostIP: port.hostIP } : {},
       }));
     }),
     manifest: of,

@@ -78,6 +78,10 @@ export interface Endpoint extends Hooks {
   active?: boolean;
   /** Name of a set that it may also send from (allowed spoofed source prefixes). */
   allowedSources?: string;
+  /** Of an uplink: what SNAT puts in as source there, at most one of each family. */
+  snatAddresses?: string[];
+  /** Of an uplink: it bears what other nodes pass on (DSR), and nothing goes on from there. */
+  peer?: boolean;
   /** Changes when the endpoint behind an index is another one; its sessions end then. */
   incarnation?: number;
 }
@@ -88,17 +92,52 @@ export interface Backend {
   port: number;
   /** 1 when absent. */
   weight?: number;
+  /** Another node's name where the backend is on it: DSR passes packets on to it (peers). */
+  node?: string;
 }
 
-/** One VIP, port and protocol. */
+/**
+ * How clients come to a Service. cluster-ip: from inside. The others: from outside too, and then
+ * their source is masqueraded unless the traffic policy is Local. host-port: never masqueraded.
+ */
+export type FrontendKind =
+  | "cluster-ip" | "node-port" | "load-balancer" | "external-ip" | "host-port";
+
+/** What a packet meets where a Service has no backend for it. */
+export type WhenEmpty = "reject" | "drop";
+
+/** One address, port and protocol of a Service port: a frontend. */
 export interface Service {
+  /** "shop/db:5432"; frontends of one Service port share it, and the affinity of clients. */
   name: string;
   address: string;
+  /** 0, with protocol 0: all that no other frontend of the address serves. */
   port: number;
-  protocol: "tcp" | "udp" | number;
+  protocol: "tcp" | "udp" | "sctp" | number;
+  /** "cluster-ip" when absent. */
+  kind?: FrontendKind;
+  /** For clients inside; for those outside too where there are no localBackends. */
   backends: Backend[];
+  /** externalTrafficPolicy Local: what clients outside get, their source kept. May be empty. */
+  localBackends?: Backend[];
+  /** Get nothing new, but keep what they have begun (terminating ones, UDP above all). */
+  draining?: Backend[];
+  /** "drop" when absent. */
+  whenEmpty?: WhenEmpty;
+  /** Likewise where localBackends are empty. */
+  whenLocalEmpty?: WhenEmpty;
   /** Slots of the Maglev table (a prime); by size class when absent. */
   maglevSlots?: number;
+  /** "calico": the table and the hash of Calico's eBPF dataplane (503 slots when absent above). */
+  maglev?: "margay" | "calico";
+  /** A client keeps its backend for so long after its last new flow (sessionAffinity ClientIP). */
+  affinitySeconds?: number;
+  /** Id of the set of sources that may ask (loadBalancerSourceRanges); all when absent. */
+  sourceRanges?: string;
+  /** The address itself may ask, whatever the ranges say (they hold a node's address). */
+  addressAsSource?: boolean;
+  /** Packets of clients outside go on to the backend's node as they are; it answers them. */
+  dsr?: boolean;
 }
 
 /**
@@ -134,6 +173,21 @@ export interface Settings {
   /** May workloads send VXLAN, IPIP? Not when absent. */
   allowVxlanFromWorkloads?: boolean;
   allowIpipFromWorkloads?: boolean;
+  /** IptablesFilterDenyAction=Reject: what policy denies is answered. */
+  rejectDenied?: boolean;
+  /** Id of the set of pods' networks: who is a client inside. Absent: nobody can be told. */
+  podNetworks?: string;
+  /** Clients inside are masqueraded on the way to ClusterIPs, too (kube-proxy's masqueradeAll). */
+  masqueradeAll?: boolean;
+  /** Ids of sets: pods that are masqueraded when they leave, and the destinations that are not. */
+  natSources?: string;
+  natExcluded?: string;
+  /** Id of the set of Services' addresses: what no frontend serves there is answered or dropped. */
+  serviceNetworks?: string;
+  /** The node's addresses, at most one of a family: SNAT's source where no uplink has one. */
+  snatAddresses?: string[];
+  /** First and last of the ports that SNAT hands out; 32,768 to 65,535 when absent. */
+  snatPorts?: [number, number];
   /** Is VXLAN, IPIP in use between hosts, and from which set of hosts? Absent: not in use. */
   vxlanHosts?: string;
   ipipHosts?: string;
@@ -146,6 +200,8 @@ export interface Program {
   sets?: AddressSet[];
   routes?: Route[];
   settings?: Settings;
+  /** Names of the other nodes that DSR may pass packets on to; their number is the place + 1. */
+  peers?: string[];
 }
 
 /** Budgets and seeds, fixed at start. */
@@ -162,6 +218,11 @@ export interface Budgets {
   /** Prefixes, addresses and address-port pairs in all sets together. 65,536, 16,384. */
   members4Max?: number;
   members6Max?: number;
+  /** Groups of backends, ids of backends, clients that affinity remembers, packets in fragments. */
+  groupsMax?: number;
+  backendsMax?: number;
+  affinityMax?: number;
+  fragmentsMax?: number;
   seed0?: bigint;
   seed1?: bigint;
   maglevSeed?: bigint;

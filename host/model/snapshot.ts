@@ -24,6 +24,9 @@ export interface ContainerPort {
   name: string;
   port: number;
   protocol: "TCP" | "UDP" | "SCTP";
+  /** The node's port that leads to it, and at which of the node's addresses; all when absent. */
+  hostPort?: number;
+  hostIP?: string;
 }
 
 export interface PodObject {
@@ -78,6 +81,8 @@ export interface Snapshot {
   profiles: Manifest[];
   ipPools: Manifest[];
   felixConfigurations: Manifest[];
+  /** networking.k8s.io ServiceCIDRs: where ClusterIPs are taken from. */
+  serviceCIDRs: Manifest[];
 }
 
 /** What is wrong or doubtful in a manifest; errors stop what asked for it. */

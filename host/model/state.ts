@@ -109,14 +109,31 @@ export interface NodeState {
   hosts: Map<string, string[]>;
   /** Felix' parameters as they came, by name ("VXLANPort"). */
   config: Map<string, string>;
-  /** The skeleton's services, backends ready ones alone. */
+  /** Frontends as this node serves them; Felix's stream tells none. */
   services: Service[];
+  /** IP pools: natOutgoing and who is inside. */
+  pools: PoolState[];
+  /** Prefixes that Services' addresses are taken from, where they are known. */
+  serviceNetworks: string[];
+}
+
+/** An IP pool (projectcalico.org/v3 IPPool; felix IPAMPool). */
+export interface PoolState {
+  cidr: string;
+  /** natOutgoing: what leaves from it to no pool bears the node's address. */
+  masquerade: boolean;
 }
 
 /** The node's own interfaces, which neither Felix nor manifests know: the host tells. */
 export interface NodeDevices {
   /** Uplinks by name, with the node's addresses on them. */
-  uplinks: { name: string; addresses: string[]; routes: string[] }[];
+  uplinks: {
+    name: string;
+    addresses: string[];
+    routes: string[];
+    /** It bears what other nodes pass on for their Services' clients (DSR), and nothing else. */
+    peer?: boolean;
+  }[];
 }
 
 export function policyKey(kind: string, namespace: string, name: string): PolicyKey {
@@ -127,5 +144,6 @@ export function emptyState(): NodeState {
   return {
     sets: new Map(), policies: new Map(), profiles: new Map(), workloads: new Map(),
     hostEndpoints: new Map(), hosts: new Map(), config: new Map(), services: [],
+    pools: [], serviceNetworks: [],
   };
 }

@@ -1,4 +1,5 @@
-// Services: endpoints from slices or from pods, VIPs with ready backends, what has none.
+// Services: endpoints from slices or from pods, VIPs with ready backends, what has none. Frontends
+// for clients outside: frontend.test.ts.
 import { describe, expect, test } from "vitest";
 import { bareRules, calico, calculated, members, object, pod } from "./snapshots.ts";
 
@@ -25,7 +26,8 @@ const servicesOf = (...objects: Record<string, unknown>[]) =>
 describe("calc-services: VIPs of the packet program", () => {
   test("backends are ready pods of the namespace with the selector's labels, in order", () => {
     expect(servicesOf(service({}))).toEqual([{
-      name: "shop/db:80", address: "10.96.0.1", port: 80, protocol: "tcp", backends: [
+      name: "shop/db:80", address: "10.96.0.1", port: 80, protocol: "tcp", kind: "cluster-ip",
+      backends: [
         { name: "shop/db-0", address: "10.0.0.1", port: 5432 },
         { name: "shop/db-1", address: "10.0.0.2", port: 5432 },
         { name: "shop/db-host", address: "172.16.0.1", port: 5432 },
@@ -59,13 +61,20 @@ describe("calc-services: VIPs of the packet program", () => {
 
   test.each([
     ["headless", { clusterIP: "None" }], ["ExternalName", { type: "ExternalName" }],
-    ["without an address", { clusterIP: "" }], ["SCTP", { ports: [{ port: 1, protocol: "SCTP" }] }],
+    ["without an address", { clusterIP: "" }], ["without ports", { ports: [] }],
   ])("no VIP: %s", (_, spec) => {
     expect(servicesOf(service(spec))).toEqual([]);
   });
 
-  test("without a selector and without slices there is no backend", () => {
-    expect(servicesOf(service({ selector: {} }))[0]!.backends).toEqual([]);
+  test("without a selector and without slices there is no backend: clients are refused", () => {
+    expect(servicesOf(service({ selector: {} }))[0])
+      .toMatchObject({ backends: [], whenEmpty: "reject" });
+  });
+
+  test("SCTP has a VIP as TCP and UDP have", () => {
+    const [sctp] = servicesOf(service({ ports: [{ port: 1, targetPort: 2, protocol: "SCTP" }] }));
+    expect(sctp).toMatchObject({ protocol: "sctp", port: 1 });
+    expect(sctp!.backends.map(({ port }) => port)).toEqual([2, 2, 2]);
   });
 
   test("slices win over the selector: their ports, ready ones alone, each once", () => {

@@ -56,7 +56,7 @@ NodeObject {
 const LISTS: Record<string, keyof Snapshot> = {
   Service: "services", EndpointSlice: "endpointSlices", Tier: "tiers", NetworkSet: "networkSets",
   GlobalNetworkSet: "globalNetworkSets", HostEndpoint: "hostEndpoints", Profile: "profiles",
-  IPPool: "ipPools", FelixConfiguration: "felixConfigurations",
+  IPPool: "ipPools", FelixConfiguration: "felixConfigurations", ServiceCIDR: "serviceCIDRs",
 };
 
 export interface World {
@@ -79,6 +79,7 @@ export function snapshot(world: World): Snapshot {
     nodes: world.nodes ?? [node("node1", "172.16.0.1")], pods: world.pods ?? [],
     services: [], endpointSlices: [], policies: [], tiers: [], networkSets: [],
     globalNetworkSets: [], hostEndpoints: [], profiles: [], ipPools: [], felixConfigurations: [],
+    serviceCIDRs: [],
   };
   for (const object of world.objects ?? []) {
     const each = "at" in object ? (object as Manifest) : manifest(object);

@@ -97,7 +97,7 @@ describe("schema-loose:", () => {
   test("pods and workloads may hold what doesn't concern us, but what does must be right", () => {
     const { lines, snapshot } = read({
       "a.yaml": object("v1", "Pod", "", "tolerations: 7\ncontainers:\n- {image: x, ports: " +
-        "[{containerPort: 80, hostIP: z}]}"),
+        "[{containerPort: 80, hostname: z}]}"),
       "b.yaml": object("apps/v1", "Deployment", "", "replicas: two\ntemplate: {}"),
       "c.yaml": object("v1", "Pod", "", "containers: [{ports: [{containerPort: http}]}]"),
     });
