@@ -140,7 +140,8 @@ class Native : public Napi::ObjectWrap<Native> {
         env, "Native",
         {InstanceMethod<&Native::Stage>("stage"), InstanceMethod<&Native::Module>("module"),
          InstanceMethod<&Native::Publish>("publish"), InstanceMethod<&Native::Process>("process"),
-         InstanceMethod<&Native::Age>("age"), InstanceMethod<&Native::Memory>("memory"),
+         InstanceMethod<&Native::Age>("age"),
+         InstanceMethod<&Native::Restore>("restore"), InstanceMethod<&Native::Memory>("memory"),
          InstanceMethod<&Native::Counter>("counter"), InstanceMethod<&Native::Traps>("traps"),
          InstanceMethod<&Native::Stats>("stats"), InstanceMethod<&Native::Generation>("generation"),
          InstanceMethod<&Native::TrafficStart>("trafficStart"),
@@ -205,6 +206,16 @@ class Native : public Napi::ObjectWrap<Native> {
     return Napi::Number::New(info.Env(), margay_age(dp, number(info[0], "worker"),
                                                     number(info[1], "nowMs"),
                                                     number(info[2], "budget")));
+  }
+
+  Napi::Value Restore(Info info) {
+    margay_dataplane *dp = open(info.Env());
+    idle(info.Env(), number(info[0], "worker"));
+    Napi::Uint8Array records = bytes(info[2], "records");
+    int taken = margay_restore(dp, number(info[0], "worker"), number(info[1], "family"),
+                               records.Data(), records.ByteLength());
+    check(info.Env(), taken);
+    return Napi::Number::New(info.Env(), taken);
   }
 
   Napi::Value Memory(Info info) {

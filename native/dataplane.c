@@ -22,6 +22,7 @@
 PIN(interface_index, MARGAY_SLOT_INTERFACE);
 PIN(packet_length, MARGAY_SLOT_PACKET_LENGTH);
 PIN(window_length, MARGAY_SLOT_WINDOW_LENGTH);
+PIN(peer, MARGAY_SLOT_PEER);
 PIN(flags, MARGAY_SLOT_FLAGS);
 PIN(hook, MARGAY_SLOT_HOOK);
 PIN(verdict, MARGAY_SLOT_VERDICT);
@@ -276,6 +277,30 @@ uint32_t margay_age(margay_dataplane *dp, uint32_t worker, uint32_t now_ms, uint
   if (!ran) recover(dp, store, worker, &trap);
   leave(w);
   return ran ? (uint32_t)values[0] : 0;
+}
+
+int margay_restore(margay_dataplane *dp, uint32_t worker, uint32_t family, const uint8_t *records,
+                   size_t length) {
+  size_t size = family == 4 ? MARGAY_SESSION4_BYTES : MARGAY_SESSION6_BYTES;
+  if (worker >= dp->workers)
+    return margay_fail(MARGAY_BAD_ARGUMENT, "restore: no worker %u of %u", worker, dp->workers);
+  if ((family != 4 && family != 6) || length % size)
+    return margay_fail(MARGAY_BAD_ARGUMENT, "restore: %zu bytes of family %u", length, family);
+  if (length > MARGAY_FRAME_SCRATCH - MARGAY_FRAME_WINDOWS)
+    return margay_fail(MARGAY_BAD_ARGUMENT, "restore: %zu bytes, at most 32 KiB", length);
+  margay_worker *w = &dp->worker[worker];
+  uint64_t target = enter(w);
+  margay_store *store = w->side[target & 1].store;
+  memcpy(margay_worker_frame(dp, worker).windows, records, length);
+  margay_message trap;
+  int32_t values[MARGAY_CALL_ARGUMENTS_MAX] = {(int32_t)worker, (int32_t)family,
+                                               (int32_t)(length / size)};
+  bool ran = margay_store_call(store, MARGAY_CALL_RESTORE, values, &trap);
+  if (!ran) recover(dp, store, worker, &trap);
+  leave(w);
+  if (!ran) return 0;
+  if (values[0] < 0) return margay_fail(MARGAY_BAD_ARGUMENT, "restore: the core refused it");
+  return values[0];
 }
 
 /* ---- Readers -------------------------------------------------------------------------------- */

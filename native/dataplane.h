@@ -38,11 +38,16 @@ typedef struct {
                                any: a host may have pinned the opener to one CPU */
 } margay_options;
 
-/* One packet as the program sees it; the layout is assembly/layout.ts, pinned in dataplane.c. */
+/* One packet as the program sees it; the layout is assembly/layout.ts, pinned in dataplane.c. What
+ * came out holds a window_length still, unless rewritten says MARGAY_REWRITTEN_TO_PEER: then the
+ * packet goes on unchanged to the node of that number. */
 typedef struct {
   uint32_t interface_index;
   uint32_t packet_length;
-  uint16_t window_length;
+  union {
+    uint16_t window_length;
+    uint16_t peer;
+  };
   uint8_t flags;
   uint8_t hook;
   uint8_t verdict, reason, rewritten, direction;
@@ -94,13 +99,21 @@ int margay_publish(margay_dataplane *dp, uint32_t generation);
 uint32_t margay_generation(const margay_dataplane *dp);
 margay_frame margay_worker_frame(margay_dataplane *dp, uint32_t worker);
 
-/* Run one frame. A trap in a policy: its slot becomes deny, the frame is run again, the trap is
- * kept for margay_traps(). A trap in the core: MARGAY_CORE_TRAPPED. After MARGAY_BAD_ARGUMENT the
- * slots are as they were: pass no packet. */
+/* Run one frame. A slot whose verdict is reply holds an answer: the first new_length bytes of its
+ * window are a packet to be sent to where the slot's packet came from. A trap in a policy: its slot
+ * becomes deny, the frame is run again, the trap is kept for margay_traps(). A trap in the core:
+ * MARGAY_CORE_TRAPPED. After MARGAY_BAD_ARGUMENT the slots are as they were: pass no packet. */
 int margay_process(margay_dataplane *dp, uint32_t worker, uint32_t count, uint32_t now_ms,
                    uint32_t now_seconds);
 /* End idle sessions: visits at most budget records; returns how many it ended. */
 uint32_t margay_age(margay_dataplane *dp, uint32_t worker, uint32_t now_ms, uint32_t budget);
+
+/* Takes session records of a family (4 or 6) as they once stood in the memory, `seen` by the clock
+ * that is to be from now on; `records` is a multiple of a record's size, 32 KiB at most. On the
+ * worker's own thread, between frames. Returns how many found room and were not known; 0 where the
+ * core trapped, which margay_traps() tells. */
+int margay_restore(margay_dataplane *dp, uint32_t worker, uint32_t family, const uint8_t *records,
+                   size_t length);
 
 /* The linear memory, for readers (counters, session dump). Nobody writes it but the core; hosts
  * write only slots, windows and the staging buffer. */

@@ -38,7 +38,8 @@ static const struct { const char *module, *name; } kinds[IMPORT_KINDS] = {
     {"env", "table"}, {"host", "prefetch"}, {"env", "memory"}, {"margay", "member"}};
 
 static const struct { const char *name; uint32_t arguments; } calls[MARGAY_CALLS] = {
-    {"stage", 1}, {"publish", 1}, {"process", 5}, {"age", 3}, {"recover", 1}};
+    {"stage", 1}, {"publish", 1}, {"process", 5}, {"age", 3}, {"recover", 1},
+    {"restore", 3}};
 
 struct margay_engine {
   wasm_engine_t *engine;

@@ -6,6 +6,7 @@
 //               CORE_TRAP, BAD_PREFETCH, CORE_AND_RECOVER_TRAP, NO_VERDICT: as their names say
 //   stage       refuses a record of kind 99 as unknown-record, admits every Module
 //   publish     refuses generation 0
+//   restore     takes all; 2 records it refuses, 3 trap
 //   member      holds where set and side add up to the published generation
 
 import binaryen from "binaryen";
@@ -103,6 +104,10 @@ const wat = (memory: string) => `(module
       (i32.load (i32.const ${L.ROOT + L.ROOT_PUBLISHED}))))
 
   (func (export "age") (param i32 i32 i32) (result i32) (local.get 2))
+
+  (func (export "restore") (param $worker i32) (param $family i32) (param $count i32) (result i32)
+    (if (i32.eq (local.get $count) (i32.const 3)) (then (unreachable)))
+    (select (i32.const -1) (local.get $count) (i32.eq (local.get $count) (i32.const 2))))
 
   (func (export "recover") (param $worker i32) (result i32)
     (local $slot i32) (local $i i32)

@@ -117,6 +117,25 @@ describe.skipIf(!built)("native engine", () => {
       expect(addon.traps()).toEqual([]);
     }));
 
+  test("native-engine: session records go into the worker's windows; a trap takes none", () =>
+    open((addon) => {
+      const records = (count: number, bytes: number) => new Uint8Array(count * bytes).fill(0x5a);
+      expect(addon.restore(1, 4, records(5, L.SESSION4_BYTES))).toBe(5);
+      expect(addon.restore(1, 6, records(256, L.SESSION6_BYTES))).toBe(256);
+      const windows = L.FRAMES + L.FRAME_BYTES + L.FRAME_WINDOWS;
+      const bytes = new Uint8Array(addon.memory(), windows, 256 * L.WINDOW_BYTES);
+      expect(bytes.every((byte) => byte === 0x5a)).toBe(true);
+      for (const [worker, family, count] of [[2, 4, 1], [0, 5, 1], [0, 4, 513], [0, 4, 2]]) {
+        const bad = records(count!, L.SESSION4_BYTES);
+        expect(refusal(() => addon.restore(worker!, family!, bad)).code).toBe(-3);
+      }
+      expect(refusal(() => addon.restore(0, 6, records(1, 64))).message).toBe(
+        "restore: 64 bytes of family 6");
+      expect(addon.restore(0, 4, records(3, L.SESSION4_BYTES))).toBe(0);
+      expect(addon.traps()).toMatchObject([{ worker: 0, policySlot: 0 }]);
+      expect(addon.restore(0, 4, records(1, L.SESSION4_BYTES))).toBe(1);
+    }));
+
   test("native-engine: the core can't import what is for policies", () => {
     const core = raw('(module (import "margay" "member" (func (param i32 i32 i32) (result i32))))');
     expect(() => new Native({ core, memoryPages: 64 }))

@@ -19,6 +19,7 @@ import type { VppInstall } from "../host/vpp/install.ts";
 import { VppProcess } from "../host/vpp/process.ts";
 import { VppReplay } from "../host/replay/vpp.ts";
 import { beforeForwarding, parseTrace } from "../host/vpp/text.ts";
+import { checksumsRight } from "./packets.ts";
 
 const found = vppInstall();
 const skipped = typeof found === "string";
@@ -189,6 +190,69 @@ describe.skipIf(skipped)("packets", () => {
     expect(await replay.age(clock.nowMs + 3_600_000, 1000)).toBe(2);
     expect(await replay.sessions()).toEqual([]);
   });
+});
+
+describe.skipIf(skipped)("what is neither passed nor dropped", () => {
+  let replay: VppReplay;
+  const none = { name: "none", port: 80, whenEmpty: "reject" as const, backends: [] };
+  const program: Program = {
+    ...PROGRAM, peers: ["node-2"],
+    endpoints: [...PROGRAM.endpoints,
+      { name: "uplink", kind: "uplink", interfaces: [9], addresses: [] }],
+    services: [
+      { ...none, address: "10.96.0.9", protocol: "tcp" },
+      { ...none, address: "fd00:96::9", protocol: "udp" },
+      { name: "far", address: "203.0.113.1", port: 80, protocol: "tcp", kind: "load-balancer",
+        dsr: true, backends: [{ name: "far", address: "10.9.0.1", port: 80, node: "node-2" }] },
+    ],
+  };
+  beforeAll(async () => {
+    replay = await VppReplay.start({ ...install, core, pages: 128 });
+    await replay.stage(concat([configureRecord(BUDGETS), bindRecords(program)]));
+    await replay.push(await new Compiler(BUDGETS).compile(program, 1));
+  });
+  afterAll(() => replay?.close());
+
+  test("vpp-reject: an answer is sent back, whole, and counted under its reason", async () => {
+    const asked = openingPacket({
+      protocol: "udp", source: "fd00::1", sourcePort: 4000, destination: "fd00:96::9",
+      destinationPort: 80,
+    });
+    const [reset, unreachable] = await replay.process([
+      packet(80, "10.96.0.9"), { interface: 7, bytes: asked, clock },
+    ]);
+    expect(reset).toMatchObject({ verdict: Verdict.Reply, reason: Reason.NoBackend });
+    const tcp = reset!.bytes!;
+    // From the address that was asked, TTL 64, a reset that acknowledges the SYN.
+    expect(tcp).toHaveLength(40);
+    expect([tcp[8], ...tcp.subarray(12, 20), tcp[33]]).toEqual(
+      [64, 10, 96, 0, 9, 10, 0, 0, 1, 0x14]);
+    expect(checksumsRight(tcp)).toBe(true);
+    expect(unreachable).toMatchObject({ verdict: Verdict.Reply, reason: Reason.NoBackend });
+    const icmp = unreachable!.bytes!;
+    expect([icmp[7], ...icmp.subarray(40, 42)]).toEqual([64, 1, 4]);
+    expect([...icmp.subarray(48)]).toEqual([...asked.subarray(0, 64)]);
+    expect(checksumsRight(icmp)).toBe(true);
+    const errors = await replay.vpp.command("show errors");
+    expect(errors).toMatch(/\b1\s+margay-ip4-input\s+no-backend\b/);
+    expect(errors).toMatch(/\b1\s+margay-ip6-input\s+no-backend\b/);
+    expect(await replay.sessions()).toEqual([]);
+  });
+
+  test("vpp-peer: what is to go on to another node is dropped by name: there is no tunnel",
+    async () => {
+      const bytes = openingPacket({
+        protocol: "tcp", source: "198.51.100.7", sourcePort: 4000, destination: "203.0.113.1",
+        destinationPort: 80,
+      });
+      expect(await replay.process([{ interface: 9, bytes, clock }])).toMatchObject([
+        { verdict: Verdict.Drop, reason: "vpp-forward", peer: 1, bytes: undefined },
+      ]);
+      const errors = await replay.vpp.command("show errors");
+      expect(errors).toMatch(/\b1\s+margay-ip4-input\s+no-tunnel-to-peer\b/);
+      expect(await replay.sessions()).toMatchObject([{ destination: "203.0.113.1", peer: 1 }]);
+      expect((await replay.counters()).get(Reason.Forwarded)).toBe(1n);
+    });
 });
 
 describe.skipIf(skipped)("by itself", () => {

@@ -69,6 +69,8 @@ format_margay_trace (u8 *s, va_list *args)
 	      t->rule & 0xffff, t->direction ? "return" : "forward");
   /* The slot bears id + 1, for zero says that no Service was in play. */
   s = t->backend ? format (s, " backend=%u", t->backend - 1) : format (s, " backend=none");
+  if (t->peer)
+    s = format (s, " peer=%u", t->peer);
   s = format (s, " stages=%U", format_margay_stages, t->stages);
   s = format (s, " sw-if-index=%u length=%u protocol=%u packet=%U", t->sw_if_index,
 	      t->packet_length, t->protocol, format_margay_tuple, &t->before, (int) t->is_ip6);
@@ -113,9 +115,10 @@ format_margay_session (u8 *s, va_list *args)
   s = format_end (s, m, "to-destination", reply + KEY (m, SOURCE), reply_ports & 0xffff);
   return format (s,
 		 " flags=%u seen-ms=%u rule=%u source-endpoint=%u destination-endpoint=%u"
-		 " generation=%u backend=%u",
+		 " generation=%u backend=%u peer=%u",
 		 word_at (r, MARGAY_SESSION_STATE) & ~MARGAY_LIFE_MASK,
 		 word_at (r, MARGAY_SESSION_SEEN), word_at (r, MARGAY_SESSION_RULE),
 		 word_at (key, KEY (m, ENDPOINT)), word_at (reply, KEY (m, ENDPOINT)),
-		 word_at (r, FIELD (m, GENERATION)), word_at (r, FIELD (m, BACKEND)));
+		 word_at (r, FIELD (m, GENERATION)), word_at (r, FIELD (m, BACKEND)),
+		 *(const u16 *) (r + FIELD (m, PEER)));
 }

@@ -92,7 +92,7 @@ typedef struct
 typedef struct
 {
   u8 is_ip6, protocol, verdict, reason, rewritten, direction;
-  u32 rule, backend, sw_if_index, packet_length;
+  u32 rule, backend, sw_if_index, packet_length, peer;
   u32 stages[MARGAY_STAGES]; /* policy slot << 16 | rule, 0 = not asked */
   margay_trace_tuple_t before, after;
 } margay_trace_t;

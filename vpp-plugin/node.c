@@ -1,8 +1,13 @@
 /* The graph nodes: a frame of packets in, verdicts out. One margay_process a frame.
  *
  *   frame ─► slots + windows (headers copied in) ─► margay_process ─► apply
- *              pass: next feature; rewritten headers copied back
- *              else: error-drop, with the reason as the node's error
+ *              pass:  next feature; rewritten headers copied back
+ *              reply: the window becomes the packet, which ip4-lookup or ip6-lookup sends as the
+ *                     node's own; counted under its reason
+ *              else:  error-drop, with the reason as the node's error
+ *
+ * What the program passes on to another node as it is (Rewritten.ToPeer) wants a tunnel to that
+ * node. There is none here yet: it is dropped, as no-tunnel-to-peer.
  *
  * Nothing is decided here. What the window holds: the first 64 bytes from the L3 header, and the
  * next 64 unless the headers surely end before (TCP and UDP straight behind a plain IP header: what
@@ -23,8 +28,18 @@ STATIC_ASSERT (VLIB_FRAME_SIZE == MARGAY_FRAME_PACKETS_MAX, "a VPP frame is a Ma
 typedef enum
 {
   MARGAY_NEXT_DROP,
+  MARGAY_NEXT_LOOKUP,
   MARGAY_N_NEXT,
 } margay_next_t;
+
+/* One error for each reason, under its own name, and those of the adapter alone. */
+#define X(value, text) +1
+enum
+{
+  MARGAY_ERROR_NO_TUNNEL = 0 MARGAY_REASONS (X),
+  MARGAY_N_ERRORS,
+};
+#undef X
 
 #define MARGAY_WINDOW_SHORT 64
 #define MARGAY_PREFETCH	    8
@@ -133,12 +148,23 @@ margay_trace_tuple (margay_trace_tuple_t *t, const u8 *l3, u32 bytes, int is_ip6
     }
 }
 
+/* Where the slot says where a packet goes on to, that stands in its window length's place; the
+ * window then holds what the buffer does. */
+static_always_inline u32
+margay_window_length (const margay_slot *slot, vlib_buffer_t *b)
+{
+  if (slot->rewritten & MARGAY_REWRITTEN_TO_PEER)
+    return clib_min (b->current_length, MARGAY_WINDOW_SHORT);
+  return slot->window_length;
+}
+
 /* Called before the window goes back: the buffer still holds the packet as it came. */
 static_always_inline void
 margay_add_trace (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t *b,
 		  const margay_slot *slot, const u8 *window, const u32 *stages, int is_ip6)
 {
   margay_trace_t *t = vlib_add_trace (vm, node, b, sizeof (*t));
+  u32 valid = margay_window_length (slot, b);
   clib_memset (t->stages, 0, sizeof (t->stages));
   if (stages && slot->reason != MARGAY_REASON_ESTABLISHED)
     clib_memcpy (t->stages, stages, sizeof (t->stages));
@@ -152,9 +178,12 @@ margay_add_trace (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t *b,
   t->backend = slot->backend;
   t->sw_if_index = slot->interface_index;
   t->packet_length = slot->packet_length;
-  margay_trace_tuple (&t->before, vlib_buffer_get_current (b), slot->window_length, is_ip6,
-		      &t->protocol);
-  margay_trace_tuple (&t->after, window, slot->window_length, is_ip6, &t->protocol);
+  t->peer = slot->rewritten & MARGAY_REWRITTEN_TO_PEER ? slot->peer : 0;
+  margay_trace_tuple (&t->before, vlib_buffer_get_current (b), valid, is_ip6, &t->protocol);
+  u8 protocol_after = 0; /* an answer's own may be another */
+  if (slot->verdict == MARGAY_VERDICT_REPLY)
+    valid = slot->new_length;
+  margay_trace_tuple (&t->after, window, valid, is_ip6, &protocol_after);
 }
 
 /* Cuts the packet at the end that its own header names: behind it is padding of the link. */
@@ -178,6 +207,22 @@ margay_trim (vlib_main_t *vm, vlib_buffer_t *head, u32 length)
   head->flags &= ~VLIB_BUFFER_TOTAL_LENGTH_VALID;
 }
 
+/* Puts the answer in the packet's place: a packet of the node's own, so that its TTL stays, with
+ * whole checksums. Its sender's table, as that of any packet from the interface, leads it back. */
+static_always_inline void
+margay_reply (vlib_main_t *vm, vlib_buffer_t *b, const u8 *window, u32 length)
+{
+  if (b->flags & VLIB_BUFFER_NEXT_PRESENT)
+    vlib_buffer_free_one (vm, b->next_buffer);
+  b->flags &= ~(VLIB_BUFFER_NEXT_PRESENT | VLIB_BUFFER_TOTAL_LENGTH_VALID |
+		VNET_BUFFER_F_OFFLOAD | VNET_BUFFER_F_GSO);
+  vnet_buffer (b)->oflags = 0;
+  b->flags |= VNET_BUFFER_F_LOCALLY_ORIGINATED;
+  vnet_buffer (b)->sw_if_index[VLIB_TX] = ~0;
+  b->current_length = length;
+  margay_copy_window (vlib_buffer_get_current (b), window, length);
+}
+
 static_always_inline void
 margay_apply (vlib_main_t *vm, vlib_node_runtime_t *node, margay_thread_t *mt, vlib_buffer_t **b,
 	      u16 *next, u32 n, int is_ip6)
@@ -190,14 +235,25 @@ margay_apply (vlib_main_t *vm, vlib_node_runtime_t *node, margay_thread_t *mt, v
       if (PREDICT_FALSE ((node->flags & VLIB_NODE_FLAG_TRACE) &&
 			 (b[i]->flags & VLIB_BUFFER_IS_TRACED)))
 	margay_add_trace (vm, node, b[i], slot, window, mt->stages[i], is_ip6);
-      /* The program makes no replies yet: whatever is not a pass is a drop. */
-      if (PREDICT_TRUE (slot->verdict == MARGAY_VERDICT_PASS))
+      if (PREDICT_FALSE (slot->rewritten & MARGAY_REWRITTEN_TO_PEER))
 	{
-	  if (slot->rewritten)
+	  b[i]->error = node->errors[MARGAY_ERROR_NO_TUNNEL];
+	  next[i] = MARGAY_NEXT_DROP;
+	}
+      else if (PREDICT_TRUE (slot->verdict == MARGAY_VERDICT_PASS))
+	{
+	  if (slot->rewritten & MARGAY_REWRITTEN_HEADER)
 	    margay_copy_window (vlib_buffer_get_current (b[i]), window, slot->window_length);
 	  if (PREDICT_FALSE (slot->new_length < slot->packet_length))
 	    margay_trim (vm, b[i], slot->new_length);
 	  vnet_feature_next_u16 (&next[i], b[i]);
+	}
+      else if (slot->verdict == MARGAY_VERDICT_REPLY && slot->new_length <= MARGAY_WINDOW_BYTES)
+	{
+	  u32 reason = slot->reason < MARGAY_COUNTERS ? slot->reason : 0;
+	  margay_reply (vm, b[i], window, slot->new_length);
+	  vlib_node_increment_counter (vm, node->node_index, reason, 1);
+	  next[i] = MARGAY_NEXT_LOOKUP;
 	}
       else
 	{
@@ -273,11 +329,14 @@ VLIB_NODE_FN (margay_ip6_input_node)
 }
 
 #ifndef CLIB_MARCH_VARIANT
-/* One error for each reason, under its own name; a pass never uses its one. */
 #define X(value, text)                                                                            \
   [value] = { .name = text, .desc = text, .severity = VL_COUNTER_SEVERITY_ERROR },
-static vlib_error_desc_t margay_error_counters[] = { MARGAY_REASONS (X) };
+static vlib_error_desc_t margay_error_counters[] = {
+  MARGAY_REASONS (X)
+  X (MARGAY_ERROR_NO_TUNNEL, "no-tunnel-to-peer")
+};
 #undef X
+STATIC_ASSERT (ARRAY_LEN (margay_error_counters) == MARGAY_N_ERRORS, "reasons count up from 0");
 
 VLIB_REGISTER_NODE (margay_ip4_input_node) = {
   .name = "margay-ip4-input",
@@ -287,7 +346,7 @@ VLIB_REGISTER_NODE (margay_ip4_input_node) = {
   .n_errors = ARRAY_LEN (margay_error_counters),
   .error_counters = margay_error_counters,
   .n_next_nodes = MARGAY_N_NEXT,
-  .next_nodes = { [MARGAY_NEXT_DROP] = "error-drop" },
+  .next_nodes = { [MARGAY_NEXT_DROP] = "error-drop", [MARGAY_NEXT_LOOKUP] = "ip4-lookup" },
 };
 
 VLIB_REGISTER_NODE (margay_ip6_input_node) = {
@@ -298,7 +357,7 @@ VLIB_REGISTER_NODE (margay_ip6_input_node) = {
   .n_errors = ARRAY_LEN (margay_error_counters),
   .error_counters = margay_error_counters,
   .n_next_nodes = MARGAY_N_NEXT,
-  .next_nodes = { [MARGAY_NEXT_DROP] = "error-drop" },
+  .next_nodes = { [MARGAY_NEXT_DROP] = "error-drop", [MARGAY_NEXT_LOOKUP] = "ip6-lookup" },
 };
 
 /* Behind the interface's own filters, before whatever ends a tunnel or forwards. */

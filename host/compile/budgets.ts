@@ -1,9 +1,15 @@
 // Budgets that hold some programs, with room to grow: for those who make a dataplane for programs
 // that they know beforehand.
-import type { Budgets, Program } from "../model/program.ts";
+import { BACKEND_IDS_MAX } from "../../assembly/layout.ts";
+import type { Backend, Budgets, Program } from "../model/program.ts";
 
 /** Room for as much again, and for a little where there is nothing. */
 const room = (count: number, least: number): number => Math.max(least, count * 2);
+
+/** The groups in use, those before, those that a change brings, and those whose numbers rest. */
+const GENERATIONS_OF_GROUPS = 4;
+/** What a core takes where it is told none. */
+export const BACKENDS_MAX = 65_536;
 
 /** `own`: workers, sessions, seeds; and what is known better. */
 export function budgetsFor(programs: readonly Program[], own: Partial<Budgets> = {}): Budgets {
@@ -15,6 +21,9 @@ export function budgetsFor(programs: readonly Program[], own: Partial<Budgets> =
     workers: 1, sessions4Max: 16_384, sessions6Max: 16_384,
     endpointsMax: room(most(({ endpoints }) => endpoints.length), 64),
     servicesMax: room(most(({ services }) => services.length), 64),
+    groupsMax: Math.max(64, GENERATIONS_OF_GROUPS * largest("groups")),
+    backendsMax: Math.min(BACKEND_IDS_MAX,
+      Math.max(1024, GENERATIONS_OF_GROUPS * largest("backends"))),
     setsMax: Math.min(65_534, room(largest("sets"), 256)),
     classesMax: room(members4 + members6, 1024),
     members4Max: room(members4, 1024), members6Max: room(members6, 1024),
@@ -22,19 +31,35 @@ export function budgetsFor(programs: readonly Program[], own: Partial<Budgets> =
   };
 }
 
-/** Does a program fit what a dataplane was configured with? */
-export function fitsBudgets(program: Program, budgets: Budgets): boolean {
-  const { sets, members4, members6 } = sizeOf(program);
-  return program.endpoints.length <= budgets.endpointsMax
-    && program.services.length <= budgets.servicesMax && sets <= budgets.setsMax!
-    && members4 <= budgets.members4Max! && members6 <= budgets.members6Max!;
+/** Groups of backends that a dataplane is configured with. */
+export function groupsMaxOf({ groupsMax, servicesMax = 1024 }: Partial<Budgets>): number {
+  return groupsMax ?? Math.max(64, GENERATIONS_OF_GROUPS * servicesMax);
 }
 
-interface Size { sets: number; members4: number; members6: number }
+/** Does a program fit what a dataplane was configured with? */
+export function fitsBudgets(program: Program, budgets: Budgets): boolean {
+  const { sets, members4, members6, groups, backends } = sizeOf(program);
+  return program.endpoints.length <= budgets.endpointsMax
+    && program.services.length <= budgets.servicesMax && sets <= budgets.setsMax!
+    && members4 <= budgets.members4Max! && members6 <= budgets.members6Max!
+    && groups * 2 <= groupsMaxOf(budgets) && backends <= (budgets.backendsMax || BACKENDS_MAX);
+}
 
-/** Sets and members of a program, those that stand for prefix lists of rules among them. */
+interface Size {
+  sets: number; members4: number; members6: number; groups: number; backends: number;
+}
+
+/**
+ * Sets and members of a program, those that stand for prefix lists of rules among them; groups and
+ * backends, each list of them counted once.
+ */
 function sizeOf(program: Program): Size {
-  const size = { sets: 0, members4: 0, members6: 0 };
+  const backendLists = new Set<Backend[]>();
+  for (const { backends, localBackends = [] } of program.services) {
+    for (const list of [backends, localBackends]) if (list.length) backendLists.add(list);
+  }
+  const size = { sets: 0, members4: 0, members6: 0, groups: backendLists.size, backends: 0 };
+  for (const list of backendLists) size.backends += list.length;
   const add = (members: Iterable<string>): void => {
     const counts = countsOf(members);
     size.sets++;

@@ -11,12 +11,14 @@ const INBOUND = `tcp:22,udp:68,${SHARED}`;
 const OUTBOUND = `udp:53,udp:67,${SHARED}`;
 const YES = ["true", "1", "yes", "y", "t"], NO = ["false", "0", "no", "n", "f", ""];
 
+export type ReadParameter = <T>(name: string, standard: T, parse: (text: string) => T) => T;
+
 /** `problems` gets a line for each value that is none: parameter, value, what it must be. */
-export function parseConfig(
-  config: ReadonlyMap<string, string>, problems: string[] = [],
-): NodeConfig {
+export function parameterReader(
+  config: ReadonlyMap<string, string>, problems: string[],
+): ReadParameter {
   const texts = new Map([...config].map(([name, text]) => [name.toLowerCase(), text.trim()]));
-  const read = <T>(name: string, standard: T, parse: (text: string) => T): T => {
+  return (name, standard, parse) => {
     const text = texts.get(name.toLowerCase());
     if (text === undefined) return standard;
     try {
@@ -26,6 +28,12 @@ export function parseConfig(
       return standard;
     }
   };
+}
+
+export function parseConfig(
+  config: ReadonlyMap<string, string>, problems: string[] = [],
+): NodeConfig {
+  const read = parameterReader(config, problems);
   return {
     failsafeInbound: read("FailsafeInboundHostPorts", failsafes(INBOUND), failsafes),
     failsafeOutbound: read("FailsafeOutboundHostPorts", failsafes(OUTBOUND), failsafes),
@@ -41,13 +49,13 @@ export function parseConfig(
   };
 }
 
-function oneOf<T extends string>(text: string, values: readonly T[]): T {
+export function oneOf<T extends string>(text: string, values: readonly T[]): T {
   const found = values.find((value) => value === text.toLowerCase());
   if (!found) throw new Error(`expected ${values.join(", ")}`);
   return found;
 }
 
-function isYes(text: string): boolean {
+export function isYes(text: string): boolean {
   if (YES.includes(text.toLowerCase())) return true;
   if (NO.includes(text.toLowerCase())) return false;
   throw new Error("expected true or false");

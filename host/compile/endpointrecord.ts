@@ -4,8 +4,9 @@
 import {
   ADDRESS_ADDRESS, ADDRESS_BYTES, ADDRESS_ENDPOINT, ENDPOINT_ADDRESS4, ENDPOINT_ADDRESS6,
   ENDPOINT_ALLOWED_SOURCES, ENDPOINT_BYTES, ENDPOINT_FLAGS, ENDPOINT_HOOKS, ENDPOINT_INCARNATION,
-  ENDPOINT_INDEX, ENDPOINT_KIND, EndpointKind, RECORD_HEADER_BYTES, RecordKind,
+  ENDPOINT_INDEX, ENDPOINT_KIND, EndpointFlag, EndpointKind, RECORD_HEADER_BYTES, RecordKind,
 } from "../../assembly/layout.ts";
+import { RecordWriter } from "../dataplane/record.ts";
 import type { Endpoint, Hooks } from "../model/program.ts";
 import { parseMember } from "./member.ts";
 
@@ -29,7 +30,7 @@ export function endpointStream(
   const addresses = endpoints.reduce((sum, each) => sum + each.addresses.length, 0);
   const most = endpoints.length * (RECORD_HEADER_BYTES + ENDPOINT_BYTES) +
     addresses * (RECORD_HEADER_BYTES + ADDRESS_BYTES);
-  const out = new Writer(most);
+  const out = new RecordWriter(most);
   for (let index = 0; index < endpoints.length; index++) {
     const endpoint = endpoints[index]!;
     if (endpoint.name !== "") putEndpoint(out, endpoint, index, slots, set);
@@ -37,37 +38,15 @@ export function endpointStream(
   return out.written;
 }
 
-class Writer {
-  readonly view: DataView;
-  private at = 0;
-  private readonly bytes: Uint8Array;
-
-  constructor(most: number) {
-    this.bytes = new Uint8Array(most);
-    this.view = new DataView(this.bytes.buffer);
-  }
-  get written(): Uint8Array {
-    return this.bytes.subarray(0, this.at);
-  }
-  /** Begins a record whose length is a multiple of 8; returns where its body lies. */
-  begin(kind: RecordKind, bytes: number): number {
-    this.view.setUint16(this.at, kind, true);
-    this.view.setUint32(this.at + 4, bytes, true);
-    const body = this.at + RECORD_HEADER_BYTES;
-    this.at = body + bytes;
-    return body;
-  }
-}
-
 function putEndpoint(
-  out: Writer, endpoint: Endpoint, index: number, slots: Slots, set: SetNumber,
+  out: RecordWriter, endpoint: Endpoint, index: number, slots: Slots, set: SetNumber,
 ): void {
   const { view } = out;
   const body = out.begin(RecordKind.Endpoint, ENDPOINT_BYTES);
   view.setUint32(body + ENDPOINT_INDEX, index, true);
   view.setUint16(body + ENDPOINT_INCARNATION, endpoint.incarnation ?? 0, true);
   view.setUint8(body + ENDPOINT_KIND, KINDS[endpoint.kind]);
-  view.setUint8(body + ENDPOINT_FLAGS, endpoint.active === false ? 1 : 0);
+  view.setUint8(body + ENDPOINT_FLAGS, flagsOf(endpoint));
   for (let i = 0; i < HOOK_NAMES.length; i++) {
     const hook = HOOK_NAMES[i]!;
     const policy = endpoint[hook];
@@ -85,18 +64,28 @@ function putEndpoint(
   putAddresses(out, endpoint, index, body);
 }
 
-/** The first of each family goes into the endpoint's own record. */
-function putAddresses(out: Writer, { addresses }: Endpoint, index: number, body: number): void {
+function flagsOf({ active, peer, kind, name }: Endpoint): number {
+  if (peer && kind !== "uplink") throw new Error(`endpoint ${name}: peer: it is no uplink`);
+  return (active === false ? EndpointFlag.Inactive : 0) | (peer ? EndpointFlag.Peer : 0);
+}
+
+/**
+ * The first of each family goes into the endpoint's own record; of an uplink, whose record bears
+ * what SNAT puts in, none does.
+ */
+function putAddresses(out: RecordWriter, endpoint: Endpoint, index: number, body: number): void {
+  const { name, kind, addresses, snatAddresses = [] } = endpoint;
   const { view } = out;
-  let has4 = false, has6 = false;
+  const own = { 4: kind === "uplink", 6: kind === "uplink" };
+  if (snatAddresses.length) {
+    if (kind !== "uplink") throw new Error(`endpoint ${name}: snatAddresses: it is no uplink`);
+    putSnat(view, snatAddresses, body + ENDPOINT_ADDRESS4, body + ENDPOINT_ADDRESS6, name);
+  }
   for (const text of addresses) {
     const { family, words } = parseMember(text, "net");
-    if (family === 4 && !has4) {
-      view.setInt32(body + ENDPOINT_ADDRESS4, words[0]!);
-      has4 = true;
-    } else if (family === 6 && !has6) {
-      for (let i = 0; i < 4; i++) view.setInt32(body + ENDPOINT_ADDRESS6 + i * 4, words[i]!);
-      has6 = true;
+    if (!own[family]) {
+      putWords(view, body + (family === 4 ? ENDPOINT_ADDRESS4 : ENDPOINT_ADDRESS6), family, words);
+      own[family] = true;
     } else {
       const further = out.begin(RecordKind.Address, ADDRESS_BYTES);
       putAddress(view, further + ADDRESS_ADDRESS, family, words);
@@ -105,12 +94,33 @@ function putAddresses(out: Writer, { addresses }: Endpoint, index: number, body:
   }
 }
 
-/** 16 bytes, wire order, IPv4 as ::ffff:a.b.c.d. */
-export function putAddress(view: DataView, at: number, family: 4 | 6, words: Int32Array): void {
-  if (family === 4) {
-    view.setUint16(at + 10, 0xffff);
-    view.setInt32(at + 12, words[0]!);
-  } else {
-    for (let i = 0; i < 4; i++) view.setInt32(at + i * 4, words[i]!);
+/** What SNAT puts in as source: at most one address of each family, 4 and 16 bytes. */
+export function putSnat(
+  view: DataView, addresses: readonly string[], at4: number, at6: number, who: string,
+): void {
+  const has = { 4: false, 6: false };
+  for (const text of addresses) {
+    const { family, length, words } = parseMember(text, "net");
+    const used = words.subarray(0, family === 4 ? 1 : 4);
+    if (length !== used.length * 32 || used.every((word) => word === 0)) {
+      throw new Error(`${who}: snatAddresses: "${text}" is no address of a node`);
+    }
+    if (has[family]) throw new Error(`${who}: snatAddresses: "${text}": a second of its family`);
+    has[family] = true;
+    putWords(view, family === 4 ? at4 : at6, family, words);
   }
+}
+
+function putWords(
+  view: DataView, at: number, family: 4 | 6, words: ArrayLike<number>,
+): void {
+  for (let i = 0; i < (family === 4 ? 1 : 4); i++) view.setInt32(at + i * 4, words[i]!);
+}
+
+/** 16 bytes, wire order, IPv4 as ::ffff:a.b.c.d. */
+export function putAddress(
+  view: DataView, at: number, family: 4 | 6, words: ArrayLike<number>,
+): void {
+  if (family === 4) view.setUint16(at + 10, 0xffff);
+  putWords(view, family === 4 ? at + 12 : at, family, words);
 }

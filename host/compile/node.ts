@@ -8,7 +8,7 @@
 // Rules arrays, profiles and policies are taken as they stand when first seen: a changed one is
 // another array. Source: calico.md 2.2, 2.4; projectcalico felix/dataplane/linux/endpoint_mgr.go.
 import { addressBytes, addressNumber, addressText, parsePrefix } from "../model/address.ts";
-import type { AddressSet, Endpoint, Hooks, Program, Route } from "../model/program.ts";
+import type { AddressSet, Endpoint, Hooks, Program, Route, Service } from "../model/program.ts";
 import type {
   HostEndpointState, NodeConfig, NodeDevices, NodeState, PolicyKey, TierState, WorkloadState,
 } from "../model/state.ts";
@@ -16,14 +16,15 @@ import { failsafeRules, unitOf, type Direction, type Source, type TierSource } f
 import { parseConfig } from "./config.ts";
 import { netsId } from "./match.ts";
 import { NodeMemory } from "./places.ts";
+import { nodeSettings, snatAddresses } from "./settings.ts";
 
 export { NodeMemory } from "./places.ts";
 
 /** Name of the interface of the node's own processes. */
 export const HOST_INTERFACE = "(host)";
-const HOSTS = "margay:hosts";
 /** Addresses of a workload's prefix that are entered one by one. */
 const PREFIX_ADDRESSES_MAX = 256n;
+const API_SERVER = "default/kubernetes:";
 
 type Way = "ingress" | "egress";
 
@@ -92,10 +93,13 @@ class Builder {
       endpoints[index] = endpoint;
     });
     memory.forgetUnits();
-    const settings = this.settings();
+    const { settings, sets } = nodeSettings(state, devices, this.config, memory);
+    this.sets.push(...sets);
+    const services = state.services.map((service) => this.service(service));
+    const peers = memory.peersOf([...new Set(services.flatMap(peersOf))].sort(compare));
     return {
-      endpoints, services: state.services, policies: [...this.policies.values()],
-      sets: this.sets, routes: this.routes(), settings,
+      endpoints, services, policies: [...this.policies.values()], sets: this.sets,
+      routes: this.routes(), settings, ...(peers.length ? { peers } : {}),
     };
   }
 
@@ -109,7 +113,7 @@ class Builder {
   }
 
   private uplink(
-    { name }: NodeDevices["uplinks"][number], hep: HostEndpointState | undefined,
+    { name, addresses, peer }: NodeDevices["uplinks"][number], hep: HostEndpointState | undefined,
   ): Endpoint {
     const hooks = hep && this.hooks({
       ingress: this.normal(hep, "ingress"), egress: this.normal(hep, "egress"),
@@ -117,7 +121,11 @@ class Builder {
       untrackedIngress: this.raw(hep, "untracked", hep.untrackedTiers, "ingress"),
       untrackedEgress: this.raw(hep, "untracked", hep.untrackedTiers, "egress"),
     });
-    return { name, kind: "uplink", interfaces: [], addresses: [], ...hooks };
+    const snat = snatAddresses(addresses);
+    return {
+      name, kind: "uplink", interfaces: [], addresses: [], ...hooks,
+      ...(snat.length ? { snatAddresses: snat } : {}), ...(peer ? { peer } : {}),
+    };
   }
 
   private workload(workload: WorkloadState, wide: HostEndpointState | undefined): Endpoint {
@@ -321,19 +329,12 @@ class Builder {
       routes.map((prefix): Route => ({ prefix, uplink: name })));
   }
 
-  private settings(): Program["settings"] {
-    const { config } = this;
-    const settings: Program["settings"] = {
-      endpointToHost: config.endpointToHost, vxlanPort: config.vxlanPort,
-      allowVxlanFromWorkloads: config.allowVxlanFromWorkloads,
-      allowIpipFromWorkloads: config.allowIpipFromWorkloads,
-    };
-    if (!config.vxlanEnabled && !config.ipipEnabled) return settings;
-    const hosts = [...this.state.hosts.values()].flat().map((text) => text.split("/")[0]!);
-    this.sets.push({ id: HOSTS, type: "ip", members: this.memory.sameList(hosts) });
-    if (config.vxlanEnabled) settings.vxlanHosts = HOSTS;
-    if (config.ipipEnabled) settings.ipipHosts = HOSTS;
-    return settings;
+  /** The API server's Service keeps its last backends: without it nobody could tell of new ones. */
+  private service(service: Service): Service {
+    if (!service.name.startsWith(API_SERVER)) return service;
+    const place = `${service.address} ${service.protocol}/${service.port}`;
+    const backends = this.memory.lastBackends(place, service.backends);
+    return backends === service.backends ? service : { ...service, backends };
   }
 
   private netSet(prefixes: string[]): string {
@@ -360,6 +361,10 @@ function isEmpty({ tiers }: Direction): boolean {
 /** A place in the table that nobody has. */
 function vacant(): Endpoint {
   return { name: "", kind: "workload", interfaces: [], addresses: [], active: false };
+}
+/** Nodes that backends bear are those that packets may go on to. */
+function peersOf({ backends, localBackends }: Service): string[] {
+  return [...backends, ...localBackends ?? []].flatMap(({ node }) => node ?? []);
 }
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;

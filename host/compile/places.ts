@@ -1,11 +1,13 @@
 // What a node's program keeps from one state to the next: the index and the interface number of an
-// endpoint, as long as it is there; units that did not change.
+// endpoint, as long as it is there; units that did not change; numbers of other nodes; the API
+// server's last backends.
 //
 //   a new endpoint takes the lowest free index, with the next incarnation: sessions of the one
 //   that was there end
 //
 // Limits: 4,094 interfaces; 65,535 indices.
-import { ENDPOINTS_MAX, INTERFACES_MAX } from "../../assembly/layout.ts";
+import { ENDPOINTS_MAX, INTERFACES_MAX, PEERS_MAX } from "../../assembly/layout.ts";
+import type { Backend } from "../model/program.ts";
 import type { Unit } from "./chain.ts";
 
 export interface Place {
@@ -24,7 +26,9 @@ export class NodeMemory {
   private lastIdentity = 0;
   private units = new Map<string, Unit>();
   private used = new Map<string, Unit>();
-  private hosts: { text: string; members: string[] } = { text: "", members: [] };
+  private readonly lists = new Map<string, { text: string; members: string[] }>();
+  private readonly peers = new Map<string, number>();
+  private readonly backends = new Map<string, Backend[]>();
   /** What was wrong with the last state but did not stop it. */
   problems: string[] = [];
 
@@ -85,10 +89,30 @@ export class NodeMemory {
     this.used = new Map();
   }
 
-  /** The same list object while the members are the same. */
-  sameList(members: string[]): string[] {
+  /** The same list object, of this name, while the members are the same. */
+  sameList(name: string, members: string[]): string[] {
     const text = members.join(",");
-    if (text !== this.hosts.text) this.hosts = { text, members };
-    return this.hosts.members;
+    let list = this.lists.get(name);
+    if (list?.text !== text) this.lists.set(name, list = { text, members });
+    return list.members;
+  }
+
+  /**
+   * Other nodes, in the order of their numbers: one that was numbered keeps its number, for
+   * sessions bear it.
+   */
+  peersOf(names: readonly string[]): string[] {
+    for (const name of names) {
+      if (this.peers.has(name)) continue;
+      if (this.peers.size >= PEERS_MAX) throw new Error(`more than ${PEERS_MAX} other nodes`);
+      this.peers.set(name, this.peers.size);
+    }
+    return [...this.peers.keys()];
+  }
+
+  /** The backends that a frontend had last, where it has none now. */
+  lastBackends(frontend: string, backends: Backend[]): Backend[] {
+    if (backends.length > 0) this.backends.set(frontend, backends);
+    return this.backends.get(frontend) ?? backends;
   }
 }

@@ -5,7 +5,11 @@
 //   Program ─ policies ─► plan.ts ─► modules, classifier blocks ─┐
 //           ├ chains ─► steps over their slots                   ├─► Push { modules, records }
 //           ├ sets ─► sets.ts ─► classes, members                │
-//           └ endpoints, routes, services ─► records.ts ─────────┘
+//           ├ endpoints, routes, settings ─► records.ts ─────────┤
+//           └ services ─► services.ts ─► groups, frontends ──────┘
+//
+// Members and services act at once when they are staged, not by generation: they also go without a
+// push (applyDelta, applyServices).
 //
 // A policy object is taken as it stands when it is first seen: a changed one is another object.
 // Limits: 4,095 different policies at a time, counting those of the four generations before.
@@ -14,11 +18,12 @@ import { CHAIN_STEPS_MAX } from "../../assembly/layout.ts";
 import type { PolicyModule, Push } from "../dataplane/dataplane.ts";
 import { concat } from "../dataplane/record.ts";
 import type {
-  Budgets, Chain, Policy, Program, ProgramRule, UserPolicy,
+  Backend, Budgets, Chain, Policy, Program, ProgramRule, Service, UserPolicy,
 } from "../model/program.ts";
 import { contentOf, Plan, type Emitter, type Kind, type Part } from "./plan.ts";
 import { openEmitter } from "./emitter.ts";
-import { beginRecord, bindRecord, endpointRecords, serviceRecords } from "./records.ts";
+import { beginRecord, bindRecord, endpointRecords } from "./records.ts";
+import { Services } from "./services.ts";
 import { Sets } from "./sets.ts";
 import {
   chainRecord, classifierRecords, countersRecord, slotSetsRecord, type ChainStep,
@@ -40,6 +45,7 @@ interface Brought {
 export class Compiler {
   private readonly slots = new Slots();
   private readonly sets: Sets;
+  private readonly services: Services;
   private plans = new Map<string, Plan>();
   private readonly hashes = new WeakMap<Uint8Array, string>();
   private emitter: Emitter | undefined;
@@ -47,10 +53,14 @@ export class Compiler {
 
   /**
    * The budgets that the dataplane was configured with; the defaults where absent. `form` makes
-   * all policies code, or blocks: to compare the two.
+   * all policies code, or blocks: to compare the two. `clock`: milliseconds; changes of Services
+   * that are close together count as one (services.ts).
    */
-  constructor(budgets: Partial<Budgets> = {}, private readonly form?: Kind) {
+  constructor(
+    budgets: Partial<Budgets> = {}, private readonly form?: Kind, clock?: () => number,
+  ) {
     this.sets = new Sets(budgets);
+    this.services = new Services(budgets, clock);
   }
 
   /**
@@ -60,16 +70,19 @@ export class Compiler {
   async compile(program: Program, generation: number): Promise<Push> {
     if (program.policies.some((policy) => "rules" in policy)) this.emitter ??= await openEmitter();
     this.slots.begin(generation);
-    this.sets.begin(program.sets ?? [], generation, generation <= this.compiled);
+    const again = generation <= this.compiled;
+    this.sets.begin(program.sets ?? [], generation, again);
+    this.services.begin(again);
     this.compiled = generation;
     const brought: Brought = { modules: [], records: [] };
     const slots = this.policies(program, generation, brought);
-    const endpoints = endpointRecords(program.endpoints, slots, {
-      routes: program.routes, settings: program.settings, set: (id) => this.sets.addresses(id),
-    });
+    const set = (id: string): number => this.sets.addresses(id);
+    const { routes, settings } = program;
+    const endpoints = endpointRecords(program.endpoints, slots, { routes, settings, set });
+    this.services.update(program.services, program.peers ?? [], set);
     const records = concat([
       beginRecord(generation), ...this.sets.finish(), ...brought.records, ...endpoints,
-      ...serviceRecords(program.services),
+      this.services.records(),
     ]);
     return { generation, modules: brought.modules, records };
   }
@@ -81,6 +94,26 @@ export class Compiler {
    */
   applyDelta(set: string, added: Iterable<string>, removed: Iterable<string>): Uint8Array {
     return concat(this.sets.applyDelta(set, added, removed));
+  }
+
+  /**
+   * Services that changed since the program, by name, each with all of its frontends as they now
+   * are ([]: it is gone): records to stage at once, not waiting for a push. `again`: what was
+   * brought last, by this or by a push, was refused, and is brought again as well.
+   */
+  applyServices(changed: ReadonlyMap<string, readonly Service[]>, again = false): Uint8Array {
+    this.services.begin(again);
+    this.services.alter(changed, (id) => this.sets.addressesInForce(id));
+    return this.services.records();
+  }
+
+  /** Id of a backend that a Service has now; undefined where none has it. */
+  backendId(backend: Backend): number | undefined {
+    return this.services.backendId(backend);
+  }
+  /** A backend by the id that a result bears; for a while after it is gone, too. */
+  backendAt(id: number): Backend | undefined {
+    return this.services.backendAt(id);
   }
 
   /** A rule by what a verdict bears; undefined where none matched. */

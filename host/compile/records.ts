@@ -1,25 +1,26 @@
 // Stage records: the plain objects of host/model to the bytes that the core's stage() reads.
 // Formats and offsets: assembly/layout.ts.
 import {
-  BACKEND_ADDRESS, BACKEND_BYTES, BACKEND_ID, BACKEND_PORT, BACKEND_WEIGHT, BEGIN_BYTES,
-  BEGIN_GENERATION, BIND_BYTES, BIND_ENDPOINT, BIND_INTERFACE, CONFIGURE_BYTES,
-  CONFIGURE_CLASSES_MAX, CONFIGURE_ENDPOINTS_MAX, CONFIGURE_MAGLEV_SEED, CONFIGURE_MEMBERS4_MAX,
+  BEGIN_BYTES, BEGIN_GENERATION, BIND_BYTES, BIND_ENDPOINT, BIND_INTERFACE, CONFIGURE_AFFINITY_MAX,
+  CONFIGURE_BACKENDS_MAX, CONFIGURE_BYTES, CONFIGURE_CLASSES_MAX, CONFIGURE_ENDPOINTS_MAX,
+  CONFIGURE_FRAGMENTS_MAX, CONFIGURE_GROUPS_MAX, CONFIGURE_MAGLEV_SEED, CONFIGURE_MEMBERS4_MAX,
   CONFIGURE_MEMBERS6_MAX, CONFIGURE_SEED0, CONFIGURE_SEED1, CONFIGURE_SERVICES_MAX,
   CONFIGURE_SESSIONS4_MAX, CONFIGURE_SESSIONS6_MAX, CONFIGURE_SETS_MAX, CONFIGURE_TIMEOUTS,
   CONFIGURE_WORKERS, ENDPOINTS_ADDRESSES, ENDPOINTS_BYTES, ENDPOINTS_CAPACITY, ENDPOINTS_FLAGS,
-  ENDPOINTS_IPIP_HOSTS, ENDPOINTS_ROUTES, ENDPOINTS_VXLAN_HOSTS, ENDPOINTS_VXLAN_PORT,
+  ENDPOINTS_IPIP_HOSTS, ENDPOINTS_NAT_EXCLUDED, ENDPOINTS_NAT_SOURCES, ENDPOINTS_PODS,
+  ENDPOINTS_ROUTES, ENDPOINTS_SERVICE_NETWORKS, ENDPOINTS_SNAT4, ENDPOINTS_SNAT6,
+  ENDPOINTS_SNAT_FIRST, ENDPOINTS_SNAT_LAST, ENDPOINTS_VXLAN_HOSTS, ENDPOINTS_VXLAN_PORT,
   GenerationFlag, NO_ENDPOINT, ROUTE_BYTES, ROUTE_ENDPOINT, ROUTE_LENGTH, ROUTE_NETWORK, RecordKind,
-  SERVICES_BYTES, SERVICES_CAPACITY, SERVICE_ADDRESS, SERVICE_BACKEND, SERVICE_BACKENDS,
-  SERVICE_PORT, SERVICE_PROTOCOL, SERVICE_SLOTS,
 } from "../../assembly/layout.ts";
-import { putBytes, record } from "../dataplane/record.ts";
-import { addressBytes } from "../model/address.ts";
+import { record } from "../dataplane/record.ts";
+import type { Budgets, Endpoint, Program, Route, Settings } from "../model/program.ts";
+import { groupsMaxOf } from "./budgets.ts";
 import {
-  protocolNumber, type Budgets, type Endpoint, type Program, type Route, type Service,
-  type Settings,
-} from "../model/program.ts";
-import { endpointStream, putAddress, type SetNumber, type Slots } from "./endpointrecord.ts";
+  endpointStream, putAddress, putSnat, type SetNumber, type Slots,
+} from "./endpointrecord.ts";
 import { parseMember } from "./member.ts";
+
+export { serviceRecords } from "./services.ts";
 
 /** The first record of all. Sessions, endpoints, services: budgets for the dataplane's life. */
 export function configureRecord(budgets: Budgets): Uint8Array {
@@ -36,10 +37,10 @@ export function configureRecord(budgets: Budgets): Uint8Array {
     body.setUint32(CONFIGURE_CLASSES_MAX, budgets.classesMax ?? 0, true);
     body.setUint32(CONFIGURE_MEMBERS4_MAX, budgets.members4Max ?? 0, true);
     body.setUint32(CONFIGURE_MEMBERS6_MAX, budgets.members6Max ?? 0, true);
-    body.setUint32(CONFIGURE_SETS_MAX, budgets.setsMax ?? 0, true);
-    body.setUint32(CONFIGURE_CLASSES_MAX, budgets.classesMax ?? 0, true);
-    body.setUint32(CONFIGURE_MEMBERS4_MAX, budgets.members4Max ?? 0, true);
-    body.setUint32(CONFIGURE_MEMBERS6_MAX, budgets.members6Max ?? 0, true);
+    body.setUint32(CONFIGURE_GROUPS_MAX, groupsMaxOf(budgets), true);
+    body.setUint32(CONFIGURE_BACKENDS_MAX, budgets.backendsMax ?? 0, true);
+    body.setUint32(CONFIGURE_AFFINITY_MAX, budgets.affinityMax ?? 0, true);
+    body.setUint32(CONFIGURE_FRAGMENTS_MAX, budgets.fragmentsMax ?? 0, true);
     budgets.timeoutsMs?.forEach((ms, i) => body.setUint32(CONFIGURE_TIMEOUTS + i * 4, ms, true));
   });
 }
@@ -68,15 +69,21 @@ export function endpointRecords(
   endpoints: Endpoint[], slots: Slots, { routes = [], settings = {}, set = noSet }: Around = {},
 ): Uint8Array[] {
   const addresses = endpoints.reduce((sum, each) => sum + each.addresses.length, 0);
-  const hostsOf = (id: string | undefined): number => (id === undefined ? 0 : set(id) + 1);
+  const { snatAddresses = [] } = settings;
+  const [first, last] = snatPortsOf(settings);
   const table = record(RecordKind.Endpoints, ENDPOINTS_BYTES, (body) => {
     body.setUint32(ENDPOINTS_CAPACITY, Math.max(endpoints.length, 1), true);
     body.setUint32(ENDPOINTS_ADDRESSES, addresses, true);
     body.setUint32(ENDPOINTS_ROUTES, routes.length, true);
     body.setUint32(ENDPOINTS_FLAGS, flagsOf(settings), true);
     body.setUint16(ENDPOINTS_VXLAN_PORT, settings.vxlanPort ?? VXLAN_PORT, true);
-    body.setUint16(ENDPOINTS_VXLAN_HOSTS, hostsOf(settings.vxlanHosts), true);
-    body.setUint16(ENDPOINTS_IPIP_HOSTS, hostsOf(settings.ipipHosts), true);
+    for (const [name, at] of SETS) {
+      const id = settings[name];
+      if (id !== undefined) body.setUint16(at, set(id) + 1, true);
+    }
+    body.setUint16(ENDPOINTS_SNAT_FIRST, first, true);
+    body.setUint16(ENDPOINTS_SNAT_LAST, last, true);
+    putSnat(body, snatAddresses, ENDPOINTS_SNAT4, ENDPOINTS_SNAT6, "settings");
   });
   return [
     table,
@@ -86,6 +93,12 @@ export function endpointRecords(
 }
 
 const VXLAN_PORT = 4789;
+/** Settings that name a set. */
+const SETS = [
+  ["vxlanHosts", ENDPOINTS_VXLAN_HOSTS], ["ipipHosts", ENDPOINTS_IPIP_HOSTS],
+  ["podNetworks", ENDPOINTS_PODS], ["natSources", ENDPOINTS_NAT_SOURCES],
+  ["natExcluded", ENDPOINTS_NAT_EXCLUDED], ["serviceNetworks", ENDPOINTS_SERVICE_NETWORKS],
+] as const;
 const noSet: SetNumber = (id) => {
   throw new Error(`no set has the id "${id}"`);
 };
@@ -96,7 +109,18 @@ function flagsOf(settings: Settings): number {
   };
   return toHost[settings.endpointToHost ?? "drop"] |
     (settings.allowVxlanFromWorkloads ? GenerationFlag.AllowVxlan : 0) |
-    (settings.allowIpipFromWorkloads ? GenerationFlag.AllowIpip : 0);
+    (settings.allowIpipFromWorkloads ? GenerationFlag.AllowIpip : 0) |
+    (settings.masqueradeAll ? GenerationFlag.MasqueradeAll : 0) |
+    (settings.rejectDenied ? GenerationFlag.RejectDenied : 0);
+}
+
+/** First and last; zeros take the core's defaults. */
+function snatPortsOf({ snatPorts }: Settings): [number, number] {
+  if (!snatPorts) return [0, 0];
+  const [first, last] = snatPorts;
+  const fits = (port: number): boolean => Number.isInteger(port) && port > 0 && port <= 0xffff;
+  if (fits(first) && fits(last) && first <= last) return snatPorts;
+  throw new Error(`settings: snatPorts: ${first} to ${last}: expected ports, the lower one first`);
 }
 
 /** Longest prefixes first: the core takes the first that holds an address. */
@@ -113,36 +137,4 @@ function routeRecords(routes: readonly Route[], endpoints: readonly Endpoint[]):
       body.setUint32(ROUTE_LENGTH, length, true);
       body.setUint32(ROUTE_ENDPOINT, endpoint, true);
     }));
-}
-
-/** A fresh service table. Backend ids count through all services, in order. */
-export function serviceRecords(services: Service[]): Uint8Array[] {
-  const table = record(RecordKind.Services, SERVICES_BYTES, (body) => {
-    body.setUint32(SERVICES_CAPACITY, services.length, true);
-  });
-  let id = 0;
-  const each = services.map((service) => {
-    const from = id;
-    id += service.backends.length;
-    return serviceRecord(service, from);
-  });
-  return [table, ...each];
-}
-
-function serviceRecord(service: Service, firstId: number): Uint8Array {
-  const bytes = SERVICE_BACKEND + service.backends.length * BACKEND_BYTES;
-  return record(RecordKind.Service, bytes, (body) => {
-    putBytes(body, SERVICE_ADDRESS, addressBytes(service.address));
-    body.setUint16(SERVICE_PORT, service.port, true);
-    body.setUint8(SERVICE_PROTOCOL, protocolNumber(service.protocol));
-    body.setUint32(SERVICE_SLOTS, service.maglevSlots ?? 0, true);
-    body.setUint32(SERVICE_BACKENDS, service.backends.length, true);
-    service.backends.forEach((backend, i) => {
-      const at = SERVICE_BACKEND + i * BACKEND_BYTES;
-      putBytes(body, at + BACKEND_ADDRESS, addressBytes(backend.address));
-      body.setUint16(at + BACKEND_PORT, backend.port, true);
-      body.setUint16(at + BACKEND_WEIGHT, backend.weight ?? 1, true);
-      body.setUint32(at + BACKEND_ID, firstId + i, true);
-    });
-  });
 }

@@ -74,6 +74,15 @@ export class Sets implements SetNumbers {
     return id;
   }
 
+  /** Number of a set of addresses that the program in force names. Throws where it names none. */
+  addressesInForce(id: string): number {
+    const known = this.known.get(id);
+    if (!known || known.last !== this.generation || known.type === "ip-port") {
+      throw new Error(`no set of addresses that the last program names has the id "${id}"`);
+    }
+    return known.number;
+  }
+
   private setOf(id: string): AddressSet {
     const set = this.given.get(id);
     if (!set) throw new Error(`no set has the id "${id}"`);

@@ -96,6 +96,8 @@ export interface Addon {
   /** 0, or -4 where the core trapped: then every slot says drop. */
   process(worker: number, count: number, nowMs: number, nowSeconds: number): number;
   age(worker: number, nowMs: number, budget: number): number;
+  /** Session records of a family as saved, 32 KiB at most; returns how many were taken. */
+  restore(worker: number, family: number, records: Uint8Array): number;
   /** The linear memory itself; detached by close(). */
   memory(): ArrayBuffer;
   counter(reason: number): bigint;

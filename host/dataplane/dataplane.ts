@@ -36,12 +36,14 @@ export interface Result {
   direction: number;
   /** Id of the chosen backend, undefined where no Service was in play. */
   backend: number | undefined;
+  /** Number of the node that the packet goes on to as it is (DSR); undefined for all others. */
+  peer?: number;
   /**
    * What each policy stage that was asked said: the slot and the rule that decided there, by
    * layout.ts' Stage. Empty for packets of sessions and those that met no policy.
    */
   stages?: StageRule[];
-  /** The packet as it leaves; undefined for a drop. */
+  /** The packet as it leaves, or the answer (Verdict.Reply); undefined for a drop. */
   bytes: Uint8Array | undefined;
 }
 
@@ -92,6 +94,8 @@ export interface SessionView {
   destinationEndpoint: number;
   generation: number;
   backend: number;
+  /** Number of the node that forward packets go on to (DSR), 0 = none. */
+  peer: number;
 }
 
 export interface Trap {
@@ -117,6 +121,14 @@ export interface Dataplane {
   /** Hits by rule of a policy slot that has counters (host/compile); [] where none are kept. */
   ruleHits?(slot: number): bigint[];
   sessions(): SessionView[];
+  /**
+   * The sessions as bytes, and back: of the same layout version alone. Endpoints are those of the
+   * indices and incarnations in the bytes (host/dataplane/checkpoint.ts renames them). Returns how
+   * many were taken; those whose tuple is known already, or that find no room, are left out.
+   * nowMs of saving: the time of the newest packet where absent.
+   */
+  saveSessions(nowMs?: number): Uint8Array;
+  restoreSessions(worker: number, saved: Uint8Array, nowMs: number): number;
   traps(): Trap[];
   close(): void;
 }

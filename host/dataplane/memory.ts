@@ -3,12 +3,13 @@
 import {
   COUNTERS, FRAMES, FRAME_BYTES, FRAME_SLOTS, FRAME_STAGES, FRAME_WINDOWS, KEY4_DESTINATION,
   KEY4_ENDPOINT, KEY4_PORTS, KEY4_SOURCE, KEY6_DESTINATION, KEY6_ENDPOINT, KEY6_PORTS, KEY6_SOURCE,
-  LIFE_MASK, Life, Reason, ROOT, ROOT_ERROR, ROOT_ERROR_DETAIL, ROOT_ERROR_RECORD, ROOT_SESSIONS4,
-  ROOT_SESSIONS6, ROOT_WORKERS, SESSION4_BACKEND, SESSION4_BYTES, SESSION4_GENERATION,
-  SESSION4_KEY_STRIDE, SESSION4_PROTOCOL, SESSION6_BACKEND, SESSION6_BYTES, SESSION6_GENERATION,
-  SESSION6_KEY_STRIDE, SESSION6_PROTOCOL, SESSION_KEYS, SESSION_RULE, SESSION_SEEN, SESSION_STATE,
-  SLOT_BACKEND, SLOT_BYTES, SLOT_DIRECTION, SLOT_FLAGS, SLOT_HOOK, SLOT_INTERFACE, SLOT_NEW_LENGTH,
-  SLOT_PACKET_LENGTH, SLOT_REASON, SLOT_REWRITTEN, SLOT_RULE, SLOT_VERDICT, SLOT_WINDOW_LENGTH,
+  LIFE_MASK, Life, Reason, Rewritten, ROOT, ROOT_ERROR, ROOT_ERROR_DETAIL, ROOT_ERROR_RECORD,
+  ROOT_SESSIONS4, ROOT_SESSIONS6, ROOT_WORKERS, SESSION4_BACKEND, SESSION4_BYTES,
+  SESSION4_GENERATION, SESSION4_KEY_STRIDE, SESSION4_PEER, SESSION4_PROTOCOL, SESSION6_BACKEND,
+  SESSION6_BYTES, SESSION6_GENERATION, SESSION6_KEY_STRIDE, SESSION6_PEER, SESSION6_PROTOCOL,
+  SESSION_KEYS, SESSION_RULE, SESSION_SEEN, SESSION_STATE, SLOT_BACKEND, SLOT_BYTES,
+  SLOT_DIRECTION, SLOT_FLAGS, SLOT_HOOK, SLOT_INTERFACE, SLOT_NEW_LENGTH, SLOT_PACKET_LENGTH,
+  SLOT_PEER, SLOT_REASON, SLOT_REWRITTEN, SLOT_RULE, SLOT_VERDICT, SLOT_WINDOW_LENGTH,
   SLOT_COUNTERS, STAGES, STAGES_BYTES, STAGING, STAGING_BYTES, StageError, TABLE_RECORDS,
   TABLE_UNUSED_NEXT, Verdict, WINDOW_BYTES, WORKERS, WORKER_BYTES, WORKER_COUNTERS,
 } from "../../assembly/layout.ts";
@@ -24,13 +25,13 @@ const SESSION = {
     table: ROOT_SESSIONS4, bytes: SESSION4_BYTES, address: 4, stride: SESSION4_KEY_STRIDE,
     source: KEY4_SOURCE, destination: KEY4_DESTINATION, ports: KEY4_PORTS,
     endpoint: KEY4_ENDPOINT, protocol: SESSION4_PROTOCOL, generation: SESSION4_GENERATION,
-    backend: SESSION4_BACKEND,
+    backend: SESSION4_BACKEND, peer: SESSION4_PEER,
   },
   6: {
     table: ROOT_SESSIONS6, bytes: SESSION6_BYTES, address: 16, stride: SESSION6_KEY_STRIDE,
     source: KEY6_SOURCE, destination: KEY6_DESTINATION, ports: KEY6_PORTS,
     endpoint: KEY6_ENDPOINT, protocol: SESSION6_PROTOCOL, generation: SESSION6_GENERATION,
-    backend: SESSION6_BACKEND,
+    backend: SESSION6_BACKEND, peer: SESSION6_PEER,
   },
 } as const;
 
@@ -91,7 +92,8 @@ export class Memory {
     const rule = this.view.getUint32(slot + SLOT_RULE, true);
     const backend = this.view.getUint32(slot + SLOT_BACKEND, true);
     const verdict: Verdict = this.view.getUint8(slot + SLOT_VERDICT);
-    return {
+    const rewritten = this.view.getUint8(slot + SLOT_REWRITTEN);
+    const result: Result = {
       verdict,
       reason: this.view.getUint8(slot + SLOT_REASON),
       policySlot: rule >>> 16,
@@ -99,8 +101,12 @@ export class Memory {
       direction: this.view.getUint8(slot + SLOT_DIRECTION),
       backend: backend === 0 ? undefined : backend - 1,
       stages: this.stages(worker, i),
-      bytes: verdict === Verdict.Pass ? this.output(worker, i, packet) : undefined,
+      bytes: this.output(worker, i, packet, verdict),
     };
+    if (verdict === Verdict.Pass && rewritten & Rewritten.ToPeer) {
+      result.peer = this.view.getUint16(slot + SLOT_PEER, true);
+    }
+    return result;
   }
 
   /** Which stages were asked, in their order; none where a session carried the packet. */
@@ -125,14 +131,22 @@ export class Memory {
       this.view.getBigUint64(block + 8 + i * 8, true));
   }
 
-  private output(worker: number, i: number, packet: Packet): Uint8Array {
+  /** What leaves: the packet, its headers from the window; of an answer, all from the window. */
+  private output(
+    worker: number, i: number, packet: Packet, verdict: Verdict,
+  ): Uint8Array | undefined {
+    if (verdict !== Verdict.Pass && verdict !== Verdict.Reply) return undefined;
     const slot = this.slotOf(worker, i);
     const length = this.view.getUint32(slot + SLOT_NEW_LENGTH, true);
+    const at = this.windowOf(worker, i);
+    if (verdict === Verdict.Reply) {
+      if (length > WINDOW_BYTES) throw new RangeError(`an answer of ${length} bytes`);
+      return this.bytes.slice(at, at + length);
+    }
     // Not slice(): a Node Buffer's shares memory, and the caller's packet must stay as it was.
     const out = Uint8Array.from(packet.bytes.subarray(0, length));
-    if (this.view.getUint8(slot + SLOT_REWRITTEN)) {
+    if (this.view.getUint8(slot + SLOT_REWRITTEN) & Rewritten.Header) {
       const window = Math.min(out.length, WINDOW_BYTES);
-      const at = this.windowOf(worker, i);
       out.set(this.bytes.subarray(at, at + window));
     }
     return out;
@@ -199,6 +213,7 @@ export class Memory {
       destinationEndpoint: word(reply + f.endpoint),
       generation: word(r + f.generation),
       backend: word(r + f.backend),
+      peer: this.view.getUint16(r + f.peer, true),
     };
   }
 }

@@ -13,6 +13,7 @@ import {
   type Trap,
 } from "./dataplane.ts";
 import { Memory } from "./memory.ts";
+import { restoreChunks, saveSessions } from "./savedsessions.ts";
 
 export interface NativeOptions {
   /** Workers, each with a frame region and two stores. Default 1. */
@@ -76,8 +77,21 @@ export class NativeDataplane implements Dataplane {
   counters(): Map<Reason, bigint> {
     return this.memory.counters();
   }
+  ruleHits(slot: number): bigint[] {
+    return this.memory.ruleHits(slot);
+  }
   sessions(): SessionView[] {
     return this.memory.sessions();
+  }
+  saveSessions(nowMs?: number): Uint8Array {
+    return saveSessions(this.memory, nowMs);
+  }
+  restoreSessions(worker: number, saved: Uint8Array, nowMs: number): number {
+    let taken = 0;
+    for (const { family, records } of restoreChunks(saved, nowMs)) {
+      taken += this.addon.restore(worker, family, records);
+    }
+    return taken;
   }
   /** Traps since the last call; the addon keeps 64. */
   traps(): Trap[] {

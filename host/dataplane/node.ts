@@ -12,6 +12,7 @@ import {
 } from "./dataplane.ts";
 import { Memory } from "./memory.ts";
 import { moduleRecord, streams } from "./record.ts";
+import { restoreChunks, saveSessions } from "./savedsessions.ts";
 import type { Reason } from "../../assembly/layout.ts";
 
 export interface CoreExports extends Record<string, unknown> {
@@ -22,6 +23,7 @@ export interface CoreExports extends Record<string, unknown> {
   ): number;
   age(worker: number, nowMs: number, budget: number): number;
   recover(worker: number): number;
+  restore(worker: number, family: number, count: number): number;
   member(packet: number, set: number, side: number): number;
 }
 
@@ -162,6 +164,28 @@ export class NodeDataplane implements Dataplane {
   }
   sessions(): SessionView[] {
     return this.memory.sessions();
+  }
+  saveSessions(nowMs?: number): Uint8Array {
+    return saveSessions(this.memory, nowMs);
+  }
+  restoreSessions(worker: number, saved: Uint8Array, nowMs: number): number {
+    let taken = 0;
+    for (const { family, records, count } of restoreChunks(saved, nowMs)) {
+      this.memory.bytes.set(records, this.memory.windowOf(worker, 0));
+      taken += this.restore(worker, family, count);
+    }
+    return taken;
+  }
+  private restore(worker: number, family: number, count: number): number {
+    let taken: number;
+    try {
+      taken = this.core.restore(worker, family, count);
+    } catch (cause) {
+      this.recovered(worker, cause);
+      return 0;
+    }
+    if (taken < 0) throw new RangeError(`restoreSessions: worker ${worker}`);
+    return taken;
   }
   /** Traps since the last call. */
   traps(): Trap[] {

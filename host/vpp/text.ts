@@ -35,6 +35,8 @@ export interface TracedPacket {
   judged: {
     verdict: Verdict; reason: Reason; policySlot: number; rule: number; direction: number;
     backend: number | undefined;
+    /** Number of the node that the program passes it on to. */
+    peer?: number;
     stages: StageRule[];
     /** Tuple after the rewrite, as printed: source:port>destination:port. */
     tuple: string;
@@ -65,7 +67,9 @@ function parseVerdict(line: string): NonNullable<TracedPacket["judged"]> {
   const [policySlot, rule] = (field.get("rule") ?? "").split(":").map(Number);
   const backend = field.get("backend")!;
   const rewrite = field.get("rewrite")!;
+  const peer = field.get("peer");
   return {
+    ...peer === undefined ? {} : { peer: Number(peer) },
     verdict: known(VERDICTS, field.get("verdict"), line),
     reason: known(REASONS, field.get("reason"), line),
     policySlot: policySlot!,
@@ -118,7 +122,7 @@ export function parseSessions(text: string): SessionView[] {
       flags: number("flags"), seenMs: number("seen-ms"), rule: number("rule"),
       sourceEndpoint: number("source-endpoint"),
       destinationEndpoint: number("destination-endpoint"),
-      generation: number("generation"), backend: number("backend"),
+      generation: number("generation"), backend: number("backend"), peer: number("peer"),
     };
   });
   const key = new Map(sessions.map((session) => [session, JSON.stringify(session)]));

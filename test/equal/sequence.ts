@@ -13,6 +13,7 @@ import {
 export type Step =
   | { do: "send"; clock: Clock; packets: Packet[] }
   | { do: "push"; push: Push }
+  | { do: "stage"; records: Uint8Array }
   | { do: "age"; nowMs: number; budget: number };
 
 const START = { nowMs: 1_000_000, nowSeconds: 1_700_000_000 };
@@ -122,6 +123,8 @@ function unusual(client: string, vip: string, backend: string, outside: string):
     { ...toVip, sourcePort: 37001, fragment: { offset: 0, more: true } },
     { ...toVip, sourcePort: 37002, fragment: { offset: 1, more: false } },
     { ...toVip, sourcePort: 37003, fragment: { offset: 90, more: true } },
+    // Of no first one that came: other ends.
+    { from: client, to: outside, sourcePort: 37005, fragment: { offset: 90, more: true } },
     // Denied, for VPP takes packets with options out before the plugin sees them.
     ...four ? [{ from: client, to: backend, port: 22, options: new Uint8Array(4).fill(1) }]
       : [{ ...toVip, sourcePort: 37004,

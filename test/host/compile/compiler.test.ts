@@ -11,7 +11,7 @@ import { coreModule } from "../../../host/dataplane/core.ts";
 import { NodeDataplane } from "../../../host/dataplane/node.ts";
 import type { Result } from "../../../host/dataplane/dataplane.ts";
 import { addressText } from "../../../host/model/address.ts";
-import type { Budgets, Program, ProgramRule } from "../../../host/model/program.ts";
+import type { Budgets, Program, ProgramRule, Service } from "../../../host/model/program.ts";
 import { packet } from "../../packets.ts";
 import type { Question } from "./matches.ts";
 import { decide, Pool, random } from "./random.ts";
@@ -250,6 +250,57 @@ describe("what a push brings", () => {
     node.engine.stage(node.compiler.applyDelta("s", [], ["10.0.0.0/24"]));
     expect(ask()).toEqual(["none", "r"]);
   });
+
+  test("services-delta: Services change without a push; what was refused is brought again",
+    async () => {
+      const node = new Node();
+      const web = (last: number, more: Partial<Service> = {}): Service => ({
+        name: "web", address: "10.96.0.1", port: 80, protocol: "tcp", ...more,
+        backends: [{ name: `b${last}`, address: `10.0.0.${last}`, port: 8080 }],
+      });
+      const program = (service: Service): Program => ({
+        ...pod([{ name: "p", rules: [] }], [set("198.51.100.0/24")]), services: [service],
+        policies: [{ name: "p", rules: [{ name: "all", action: "allow" }] }],
+      });
+      const q: Question = {
+        family: 4, protocol: 6, source: 0xffffac100001n, destination: 0xffff0a600001n,
+        sourcePort: 1, port: 80,
+      };
+      const chosen = (): string | undefined => {
+        const { backend } = node.ask(q);
+        return backend === undefined ? undefined : node.compiler.backendAt(backend)?.name;
+      };
+      const apply = (service: Service[], again = false): void =>
+        node.engine.stage(node.compiler.applyServices(new Map([["web", service]]), again));
+      await node.push(program(web(1)));
+      expect(chosen()).toBe("b1");
+      apply([web(2)]);
+      expect(chosen()).toBe("b2");
+      expect(node.compiler.backendId(web(2).backends[0]!)).toBe(1);
+      // Refused, as it were: never staged.
+      node.compiler.applyServices(new Map([["web", [web(3)]]]));
+      apply([web(3)], true);
+      expect(chosen()).toBe("b3");
+      apply([]);
+      expect(node.ask(q).backend).toBeUndefined();
+      // Ranges are sets, and those come with a push.
+      const ranged = web(4, { sourceRanges: "s", kind: "load-balancer" });
+      expect(() => apply([ranged])).toThrow(
+        'service web: no set of addresses that the last program names has the id "s"');
+      await node.push(program(ranged));
+      expect(Reason[node.ask(q).reason]).toBe("SourceRange");
+      apply([web(4, { sourceRanges: "s", kind: "load-balancer", affinitySeconds: 9 })]);
+      expect(Reason[node.ask(q).reason]).toBe("SourceRange");
+      apply([web(4)]);
+      expect(chosen()).toBe("b4");
+      // A push that is refused behind its Services: the next one has all of them again.
+      const bad = program(web(5));
+      bad.endpoints.push({ ...bad.endpoints[0]!, name: "twin", interfaces: [2] });
+      await expect(node.push(bad)).rejects.toThrow("duplicate-address");
+      expect(chosen()).toBe("b4");
+      await node.push(program(web(6)));
+      expect(chosen()).toBe("b6");
+    });
 
   test.each([
     ["two policies of a name", [{ name: "p", rules: [] }, { name: "p", rules: [] }],

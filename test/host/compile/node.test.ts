@@ -52,8 +52,11 @@ function stateOf(
 }
 const find = (program: Program, name: string): Endpoint =>
   program.endpoints.find((each) => each.name === name)!;
-const hooksOf = ({ name, kind, interfaces, addresses, incarnation, active, ...hooks }: Endpoint):
-  Record<string, unknown> => hooks;
+const hooksOf = (endpoint: Endpoint): Record<string, unknown> => {
+  const { name, kind, interfaces, addresses, incarnation, active, snatAddresses, ...hooks } =
+    endpoint;
+  return hooks;
+};
 const rulesOf = (program: Program, hook: string | undefined): string[] =>
   (program.policies.find(({ name }) => name === hook) as Policy).rules.map(({ name }) => name);
 
@@ -244,6 +247,7 @@ test("routes, settings and the set of hosts, the same object while hosts are", (
   expect(program.settings).toEqual({
     endpointToHost: "accept", vxlanPort: 8472, allowVxlanFromWorkloads: false,
     allowIpipFromWorkloads: false, vxlanHosts: "margay:hosts",
+    podNetworks: "margay:pod-networks", snatAddresses: ["192.0.2.1", "2001:db8::1"],
   });
   const hosts = program.sets!.find(({ id }) => id === "margay:hosts")!;
   expect([...hosts.members]).toEqual(["192.0.2.1", "2001:db8::1", "192.0.2.2"]);
