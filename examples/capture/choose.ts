@@ -5,6 +5,7 @@ import { Verdict } from "../../assembly/layout.ts";
 import { compileProgram, openNode } from "../../host/replay/engines.ts";
 import { stateSource } from "../../host/replay/source.ts";
 import { readSnapshot } from "../../host/input/snapshot.ts";
+import type { Manifest } from "../../host/model/snapshot.ts";
 import { readTuple } from "../../host/observe/tuple.ts";
 import type { Carriage, Opening, Pod } from "./network.ts";
 import { openingPacket } from "./opening.ts";
@@ -23,14 +24,21 @@ export interface Manifests extends Shop {
 export function readShop(): Manifests {
   const { snapshot } = readSnapshot([MANIFESTS]);
   const name = (of: { namespace: string; name: string }): string => `${of.namespace}/${of.name}`;
+  const find = (service: string): Manifest => {
+    const found = snapshot.services.find((one) => name(one) === service);
+    if (found === undefined) throw new Error(`${MANIFESTS}: there is no Service ${service}`);
+    return found;
+  };
   return {
     pods: (workload) => snapshot.pods.filter(({ namespace, owner }) =>
       `${namespace}/${owner?.name}` === workload).map((pod) =>
       ({ name: name(pod), addresses: pod.addresses })),
-    vips: (service) => {
-      const found = snapshot.services.find((one) => name(one) === service);
-      if (found === undefined) throw new Error(`${MANIFESTS}: there is no Service ${service}`);
-      return (found.value["spec"] as { clusterIPs: string[] }).clusterIPs;
+    vips: (service) => (find(service).value["spec"] as { clusterIPs: string[] }).clusterIPs,
+    balancers: (service) => {
+      const { loadBalancer } = find(service).value["status"] as {
+        loadBalancer: { ingress: { ip: string }[] };
+      };
+      return loadBalancer.ingress.map(({ ip }) => ip);
     },
     all: snapshot.pods.map((pod) => ({
       name: name(pod), addresses: pod.addresses,
@@ -42,8 +50,11 @@ export function readShop(): Manifests {
 export interface ShopProgram extends Manifests {
   /** Every pod, and the world, with its interface on the node. */
   places: Pod[];
-  /** Where the program sends a connection that a pod opens; undefined where it denies it. */
-  choose(pod: string, opening: Opening): Carriage["to"];
+  /**
+   * Where the program sends a connection that a pod opens, and from whom it seems to come; nothing
+   * where it denies it.
+   */
+  choose(pod: string, opening: Opening): Pick<Carriage, "to" | "from">;
 }
 
 export async function openShop(): Promise<ShopProgram> {
@@ -69,9 +80,12 @@ export async function openShop(): Promise<ShopProgram> {
         interface: source.interfaces.get(place.interface)!, bytes: openingPacket(opening),
       };
       const [result] = dataplane.process(0, [packet], clock);
-      if (result!.verdict !== Verdict.Pass) return undefined;
-      const { destination, destinationPort } = readTuple(result!.bytes!)!;
-      return { address: destination, port: destinationPort };
+      if (result!.verdict !== Verdict.Pass) return { to: undefined, from: undefined };
+      const leaving = readTuple(result!.bytes!)!;
+      return {
+        to: { address: leaving.destination, port: leaving.destinationPort },
+        from: { address: leaving.source, port: leaving.sourcePort },
+      };
     },
   };
 }

@@ -4,7 +4,8 @@
 //   npm run capture          as root, on Linux; says what is missing
 //
 // Nobody carries a Service's traffic but the program: its choice for each connection is asked
-// beforehand and given to the node as a DNAT rule, and what the program denies the node drops. The
+// beforehand and given to the node as DNAT and SNAT rules, and what the program denies the node
+// drops. The
 // capture holds requests as the client sent them, to the VIP, and replies as the server sent them,
 // from its own address: what a dataplane gets to see.
 
@@ -68,7 +69,7 @@ function carriage(visit: Visit, shop: ShopProgram): Carriage {
     protocol: visit.kind === "dns" ? "udp" as const : "tcp" as const,
     source, sourcePort, destination, destinationPort,
   };
-  return { ...opening, to: shop.choose(visit.pod, opening) };
+  return { ...opening, ...shop.choose(visit.pod, opening) };
 }
 
 async function startServers(network: Network, shop: ShopProgram): Promise<void> {

@@ -49,6 +49,8 @@ export interface Opening {
 export interface Carriage extends Opening {
   /** Undefined: the node drops it. Equal to the destination: it goes on as it came. */
   to: { address: string; port: number } | undefined;
+  /** The source that its receiver sees. */
+  from: { address: string; port: number } | undefined;
 }
 
 /** What is missing here, one sentence each; empty when a network can be made. */
@@ -72,10 +74,10 @@ export class Network {
 
   private constructor(private readonly pods: Pod[]) {}
 
-  static async make(pods: Pod[], nodeAddress: string): Promise<Network> {
+  static async make(pods: Pod[], nodeAddresses: string[]): Promise<Network> {
     const network = new Network(pods);
     try {
-      await network.addNode(nodeAddress);
+      await network.addNode(nodeAddresses);
       await Promise.all(pods.map((pod) => network.addPod(pod)));
       return network;
     } catch (error) {
@@ -84,9 +86,10 @@ export class Network {
     }
   }
 
-  private async addNode(address: string): Promise<void> {
+  private async addNode(addresses: string[]): Promise<void> {
     await this.addNamespace(this.node);
-    await run("ip", "-n", this.node, "addr", "add", `${address}/32`, "dev", "lo");
+    await batch(this.node, addresses.map((address) =>
+      `addr add ${address}/${isIPv6(address) ? "128 dev lo nodad" : "32 dev lo"}`));
     // Before the veths: new interfaces inherit these.
     await run("ip", "netns", "exec", this.node, "sysctl", "-qw", "net.ipv4.ip_forward=1",
       "net.ipv6.conf.all.forwarding=1", "net.ipv4.conf.all.rp_filter=0",
@@ -234,10 +237,13 @@ async function batch(namespace: string, lines: string[]): Promise<void> {
   if (code !== 0) throw new Error(`ip in ${namespace}: ${said.trim()}`);
 }
 
-/** A map for each family and protocol: (source, port, destination, port) to (backend, port). */
+/**
+ * Two maps for each family and protocol: (source, port, destination, port) to (backend, port), and
+ * behind that to (source, port) where the source is hidden.
+ */
 function nftRules(carriages: Carriage[]): string {
   const lines = ["table inet margay {"];
-  const nat: string[] = [], drop: string[] = [];
+  const nat: string[] = [], hide: string[] = [], drop: string[] = [];
   for (const [family, type] of [["ip", "ipv4_addr"], ["ip6", "ipv6_addr"]] as const) {
     for (const protocol of ["tcp", "udp"] as const) {
       const here = carriages.filter((one) =>
@@ -247,15 +253,23 @@ function nftRules(carriages: Carriage[]): string {
       const name = `${family}_${protocol}`;
       const to = here.flatMap((one) => one.to === undefined ? []
         : [`${tuple(one)} : ${one.to.address} . ${one.to.port}`]);
+      const hidden = here.flatMap(({ source, sourcePort, to, from }) => {
+        if (!to || !from || (from.address === source && from.port === sourcePort)) return [];
+        return [`${source} . ${sourcePort} . ${to.address} . ${to.port} : ` +
+          `${from.address} . ${from.port}`];
+      });
       const dropped = here.filter((one) => one.to === undefined).map(tuple);
       lines.push(`map to_${name} { type ${key} : ${type} . inet_service; ${elements(to)} }`);
+      lines.push(`map from_${name} { type ${key} : ${type} . inet_service; ${elements(hidden)} }`);
       lines.push(`set drop_${name} { type ${key}; ${elements(dropped)} }`);
       nat.push(`dnat ${family} to ${match} map @to_${name}`);
+      hide.push(`snat ${family} to ${match} map @from_${name}`);
       drop.push(`${match} @drop_${name} drop`);
     }
   }
   lines.push("chain judge { type filter hook prerouting priority raw;", ...drop, "}");
-  lines.push("chain carry { type nat hook prerouting priority dstnat;", ...nat, "}", "}");
+  lines.push("chain carry { type nat hook prerouting priority dstnat;", ...nat, "}");
+  lines.push("chain hide { type nat hook postrouting priority srcnat;", ...hide, "}", "}");
   return lines.join("\n") + "\n";
 }
 

@@ -10,7 +10,9 @@ export const BLOCKED = "198.51.100.66";
 export const CARDS = ["203.0.113.10", "2001:db8:cafe::10"];
 export const SMART_HOST = "192.0.2.25";
 export const OFFICE = "192.168.10.50";
-export const NODE = "192.168.10.11";
+export const NODE = ["192.168.10.11", "fd00:10::11"];
+/** Of the pages' Service. */
+const NODE_PORT = 30_080;
 export const WORLD = [...VISITOR, BLOCKED, ...CARDS, SMART_HOST, OFFICE];
 /** The pod-side name of the world in the capture's network. */
 export const WORLD_NAME = "world";
@@ -39,8 +41,9 @@ const ORDER = "x".repeat(1200);
 export interface Shop {
   /** Pods of a workload, "shop/web". */
   pods(workload: string): { name: string; addresses: string[] }[];
-  /** VIPs of a Service, "shop/web". */
+  /** ClusterIPs of a Service, "shop/web", and its load balancer's addresses. */
   vips(service: string): string[];
+  balancers(service: string): string[];
 }
 
 export function plan(shop: Shop): Visit[] {
@@ -75,8 +78,10 @@ export function plan(shop: Shop): Visit[] {
     ["shop/web", "shop/api", "shop/cart", "shop/orders"].forEach((workload, index) =>
       from(workload, number, "dns", service("kube-system/kube-dns"), 53, [names[index]!]));
     for (const asks of pages) {
-      add("http", WORLD_NAME, family(VISITOR, number), service("shop/web")[0]!, 80, asks);
+      const balancer = family(shop.balancers("shop/web"), number);
+      add("http", WORLD_NAME, family(VISITOR, number), balancer, 80, asks);
     }
+    add("http", WORLD_NAME, family(VISITOR, number), family(NODE, number), NODE_PORT, ["/"]);
     for (const asks of pages.slice(1)) {
       from("shop/web", number, "http", service("shop/api"), 80, asks);
     }
@@ -104,11 +109,17 @@ export function plan(shop: Shop): Visit[] {
     from("guests/kiosk", number, "http", service("shop/web"), 80);
     from("shop/blog", number, "dns", service("kube-system/kube-dns"), 53, [names[0]!]);
     add("http", WORLD_NAME, family(VISITOR, number), service("shop/api")[0]!, 80, ["/"]);
+    // Nobody is there: no pod of that Service, no such port of that one.
+    from("shop/api", number, "http", service("shop/gifts"), 80);
+    from("shop/api", number, "http", service("shop/catalogue"), 81);
   }
   from("shop/mail", 4, "http", [SMART_HOST], 25, ["+"]);
-  add("ping", WORLD_NAME, OFFICE, NODE, 0, []);
+  add("ping", WORLD_NAME, OFFICE, NODE[0]!, 0, []);
+  const desk = family(shop.balancers("shop/admin"), 4);
+  add("http", WORLD_NAME, OFFICE, desk, 80, ["/", "+"]);
+  add("http", WORLD_NAME, VISITOR[0]!, desk, 80, ["/"]);
   from("shop/web", 4, "http", [METADATA], 80);
-  add("http", WORLD_NAME, BLOCKED, family(shop.vips("shop/web"), 4), 80, ["/"]);
+  add("http", WORLD_NAME, BLOCKED, family(shop.balancers("shop/web"), 4), 80, ["/"]);
   from("shop/cart", 4, "http", [family(shop.vips("shop/cache"), 4)], 6379);
   visits.at(-1)!.source = SPOOFED;
   return visits;

@@ -6,7 +6,7 @@
 //
 // Every flow is a new one: source ports are fresh, and where tables fill or a packet meets an older
 // session, the clock moves on, sessions end and the packet runs again.
-import { Reason } from "../../assembly/layout.ts";
+import { Reason, Verdict } from "../../assembly/layout.ts";
 import { Calculator } from "../calc/calculate.ts";
 import type { ModuleSource } from "../calc/module.ts";
 import { moduleSource } from "../module/source.ts";
@@ -14,12 +14,13 @@ import { PROTOCOL_NUMBERS } from "../model/rule.ts";
 import type { Finding, NodeObject, Snapshot } from "../model/snapshot.ts";
 import type { NodeDevices, NodeState } from "../model/state.ts";
 import { parseFlow } from "./flow.ts";
-import { judgement, type Hop } from "./judgement.ts";
+import { judgement } from "./judgement.ts";
 import { stopAt } from "./fault.ts";
 import { snapshotOfState } from "./mirror.ts";
 import { FRAME, NodeRun, SESSIONS_MAX } from "./node.ts";
 import { buildPacket } from "./packet.ts";
-import { entryOf, NoPath, onward, type Entry, type Roads } from "./path.ts";
+import { carry } from "./journey.ts";
+import { entryOf, NoPath, type Roads, type Trip } from "./path.ts";
 import { resolveFlow } from "./resolve.ts";
 import type { Flow, FlowEnd, FlowResult, Side } from "./types.ts";
 import { World } from "./world.ts";
@@ -32,22 +33,13 @@ export interface ClusterOptions {
   /** Can flows ask for one side alone? Costs two more engines a node. */
   sides?: boolean;
   /** Endpoints that only a test has, by name; their pods are in the snapshot. */
-  words?: ReadonlyMap<string, FlowEnd[]>;
+  words?: ReadonlyMap<string, FlowEnd[]> | undefined;
   /** Unix time; now when absent. */
   nowSeconds?: number;
   /** What is found wrong in manifests is added here and left out; without it, errors are thrown. */
   findings?: Finding[];
   /** Reads the modules of ModulePolicies; where absent, from the files that they name. */
   module?: ModuleSource;
-}
-
-/** A flow on its way. */
-interface Trip {
-  flow: Flow;
-  entry: Entry;
-  bytes: Uint8Array;
-  hops: Hop[];
-  note?: string;
 }
 
 /** Beyond every timeout of a session. */
@@ -60,6 +52,10 @@ const ROUNDS_MAX = 768;
 const MET = new Set([
   Reason.Established, Reason.EndpointMismatch, Reason.TupleCollision, Reason.SessionTableFull,
 ]);
+/** Reasons that may be told to the sender. */
+const ANSWERED = new Set([Reason.NoBackend, Reason.UnknownServicePort]);
+/** By then another answer may be given. */
+const ANSWER_MS = 1_000;
 const SIDES: readonly Side[] = ["egress", "ingress"];
 
 export class Cluster implements Roads {
@@ -108,25 +104,33 @@ export class Cluster implements Roads {
     const states = nodes.map(({ name }) => calculator.state(name));
     if (!this.options.findings) stopAt(findings);
     for (const [i, node] of nodes.entries()) {
-      await this.push(node.name, states[i]!, devicesOf(node));
+      await this.push(node.name, states[i]!, devicesOf(node, states[i]!));
     }
     for (const name of this.nodes.keys()) {
       if (!nodes.some((node) => node.name === name)) this.drop(name);
     }
-    this.current = new World(snapshot, states[0]!.services, this.options.words);
+    this.settle(snapshot);
   }
 
   /** The same for one node's state (fromState). */
   async applyState(name: string, state: NodeState, devices: NodeDevices): Promise<void> {
     await this.push(name, state, devices);
-    const snapshot = snapshotOfState(state, name, devices);
-    this.current = new World(snapshot, state.services, this.options.words);
+    this.settle(snapshotOfState(state, name, devices));
   }
 
   private async push(name: string, state: NodeState, devices: NodeDevices): Promise<void> {
     await pushInto(this.nodes, name, state, devices);
     if (!this.options.sides) return;
     for (const side of SIDES) await pushInto(this.oneSided[side], name, state, devices, side);
+  }
+
+  /** The nodes have their states: what names stand for, in them. */
+  private settle(snapshot: Snapshot): void {
+    const states = [...this.nodes].map(([name, { state }]) => [name, state] as const);
+    const services = states.map(([name, state]) => [name, state.services] as const);
+    this.current = new World(snapshot, new Map(services), this.words);
+    this.current.arePodsTold = states.every(([, { config }]) =>
+      config.get("KubeProxyDetectLocalMode")?.toLowerCase() !== "none");
   }
 
   private all(): ReadonlyMap<string, NodeRun>[] {
@@ -140,11 +144,16 @@ export class Cluster implements Roads {
     }
   }
 
-  /** The same cluster once more, without its sessions. */
-  async fork(): Promise<Cluster> {
-    const twin = new Cluster(this.options);
+  private get words(): ReadonlyMap<string, FlowEnd[]> | undefined {
+    return this.options.words;
+  }
+
+  /** The same cluster once more, without its sessions; with a test's endpoints of its own. */
+  async fork(words = this.words): Promise<Cluster> {
+    const twin = new Cluster({ ...this.options, words });
     for (const [name, { state, devices }] of this.nodes) await twin.push(name, state, devices);
-    twin.current = this.current;
+    if (words === this.words) twin.current = this.current;
+    else twin.settle(this.snapshot);
     return twin;
   }
 
@@ -187,9 +196,10 @@ export class Cluster implements Roads {
       this.endSessions();
       this.drive([trip], nowSeconds);
     }
+    this.answerLimited(trips, nowSeconds);
     let away = trips.filter(missesBackend);
     for (let round = 0; away.length && round < ROUNDS_MAX; round++) {
-      const free = away.filter(({ flow }) => flow.sourcePort === undefined);
+      const free = away.filter(({ flow }) => flow.sourcePort === undefined && !this.keeps(flow));
       if (free.length === 0) break;
       this.drive(free, nowSeconds);
       away = away.filter(missesBackend);
@@ -202,49 +212,44 @@ export class Cluster implements Roads {
     const { flow } = trip;
     if (flow.to.kind !== "service" || !flow.to.backend) return;
     const { name, address, port } = flow.to.backend;
-    const to = this.current.ownerOf(address) ?? { kind: "address" as const, address };
-    const direct = this.trip({ ...flow, to, port });
+    const owner = this.current.ownerOf(address);
+    const asked = { ...flow, to: owner ?? { kind: "address" as const, address }, port };
+    // What is nobody's of the cluster is asked for where the Service was.
+    const direct = owner ? this.trip(asked) : { ...trip, flow: asked };
     this.drive([direct], nowSeconds);
     [trip.hops, trip.bytes] = [direct.hops, direct.bytes];
-    trip.note = `${flow.to.service} did not choose ${name} from the ports that were tried; ` +
-      "judged at the backend's own address";
+    const why = this.keeps(flow) ? `keeps this client at another backend than ${name} (affinity)`
+      : `did not choose ${name} from the ports that were tried`;
+    trip.note = `${flow.to.service} ${why}; judged at the backend's own address`;
+  }
+
+  /** Does the Service choose by the client's address alone (sessionAffinity)? */
+  private keeps({ to, protocol, port }: Flow): boolean {
+    if (to.kind !== "service") return false;
+    return this.current.service(to.address, protocol, port ?? 0)?.affinitySeconds !== undefined;
+  }
+
+  /** Answers are limited, so that a flood earns none: those that were not given are asked again. */
+  private answerLimited(trips: Trip[], nowSeconds: number | undefined): void {
+    for (const trip of trips) {
+      const { node, result: { verdict, reason } } = trip.hops[trip.hops.length - 1]!;
+      const isTold = ANSWERED.has(reason) || (reason === Reason.PolicyDenied &&
+        node.program.settings?.rejectDenied === true);
+      if (verdict !== Verdict.Drop || !isTold) continue;
+      this.nowMs = (this.nowMs + ANSWER_MS) >>> 0;
+      this.drive([trip], nowSeconds);
+    }
   }
 
   /** Runs packets from their entries to where they end. */
-  private drive(trips: Trip[], nowSeconds: number | undefined): void {
+  private drive(trips: Trip[], nowSeconds = this.nowSeconds): void {
     if (this.opened + 2 * trips.length > SESSIONS_MAX / 2) this.endSessions();
-    for (const trip of trips) {
-      trip.hops = [];
-      trip.bytes = this.bytes(trip.flow);
-    }
-    this.frame(trips.map((trip) => ({ trip, entry: trip.entry, bytes: trip.bytes })), nowSeconds);
-    const second = trips.flatMap((trip) => {
-      const { node, result } = trip.hops[0]!;
-      const entry = onward(trip.flow, node, result, this);
-      return entry ? [{ trip, entry, bytes: result.bytes! }] : [];
-    });
-    this.frame(second, nowSeconds);
+    for (const trip of trips) trip.bytes = this.bytes(trip.flow);
+    this.opened += carry(trips, this, { nowMs: this.nowMs, nowSeconds });
   }
 
-  /** One frame of packets into each node that they stand at. */
-  private frame(
-    packets: { trip: Trip; entry: Entry; bytes: Uint8Array }[],
-    nowSeconds = this.options.nowSeconds ?? Math.floor(Date.now() / 1000),
-  ): void {
-    const byNode = new Map<NodeRun, typeof packets>();
-    for (const packet of packets) {
-      const same = byNode.get(packet.entry.node);
-      if (same) same.push(packet);
-      else byNode.set(packet.entry.node, [packet]);
-    }
-    for (const [node, all] of byNode) {
-      const results = node.process(
-        all.map(({ entry, bytes }) => ({ interface: entry.at, bytes })),
-        { nowMs: this.nowMs, nowSeconds },
-      );
-      results.forEach((result, i) => all[i]!.trip.hops.push({ node, result }));
-      this.opened += all.length;
-    }
+  private get nowSeconds(): number {
+    return this.options.nowSeconds ?? Math.floor(Date.now() / 1000);
   }
 
   private bytes(flow: Flow): Uint8Array {
@@ -283,10 +288,15 @@ function missesBackend({ flow: { to }, hops }: Trip): boolean {
   return met.length > 0 && !met.some((each) => each?.address === address && each.port === port);
 }
 
-function devicesOf(node: NodeObject): NodeDevices {
-  return { uplinks: [{
+/** Of an uplink that bears what other nodes pass on. */
+const PEER_INTERFACE = "margay-peers";
+
+function devicesOf(node: NodeObject, { services }: NodeState): NodeDevices {
+  const uplink = {
     name: node.interface, addresses: node.addresses, routes: ["0.0.0.0/0", "::/0"],
-  }] };
+  };
+  const peers = { name: PEER_INTERFACE, addresses: [], routes: [], peer: true };
+  return { uplinks: services.some(({ dsr }) => dsr) ? [uplink, peers] : [uplink] };
 }
 
 async function pushInto(

@@ -12,7 +12,7 @@ import type { NodeState, TierState } from "../model/state.ts";
 import { Authors } from "./author.ts";
 import { conditionsOf, type Condition, type Facts, type Words } from "./condition.ts";
 import type { Cluster } from "./cluster.ts";
-import { socket } from "./judgement.ts";
+import { remarksOf } from "./remark.ts";
 import type { Flow, FlowEnd, FlowResult, Side, StageVerdict } from "./types.ts";
 import { endName, protocolName } from "./world.ts";
 
@@ -41,18 +41,6 @@ export interface Explanation {
 }
 
 const COLUMN = 9;
-/** What a drop that is no policy's means. */
-const REASONS: Record<string, string> = {
-  "endpoint-to-host": "a pod's packet to its own node, and DefaultEndpointToHostAction is Drop",
-  "spoofed-source": "the sender has no such address",
-  "unknown-endpoint": "the node knows no workload at the interface where it came in",
-  "endpoint-inactive": "the workload is not active",
-  "encap-from-workload": "pods may not send VXLAN or IPIP (AllowVXLANPacketsFromWorkloads)",
-  "encap-from-unknown-host": "VXLAN or IPIP from an address that no node has",
-  "no-backend": "the Service has no ready endpoint",
-  "policy-trapped": "the policy module trapped; its slot denies until it is pushed again",
-};
-
 export class Explainer {
   private readonly authors: Authors;
 
@@ -66,23 +54,12 @@ export class Explainer {
     for (const side of ["egress", "ingress"] as const) {
       const end = side === "egress" ? flow.from : flow.to;
       const asked = flow.side === undefined || flow.side === side;
-      if (result[side] || !asked || end.kind === "address") continue;
+      if (result[side] || !asked || end.kind === "address" || result.followed) continue;
       if (result.verdict !== "allow" && (side === "ingress" || result.verdict !== "deny")) continue;
       const place = side === "egress" ? 0 : stages.length;
       stages.splice(place, 0, unasked(side, result));
     }
-    const remarks: string[] = [];
-    if (result.destination !== undefined) {
-      const vip = socket(flow.to.address, flow.port ?? 0);
-      remarks.push(`service ${endName(flow.to)} ${vip} -> ${result.destination} ` +
-        (result.backend ?? ""));
-    }
-    if (result.verdict === "drop" || result.verdict === "reject") {
-      const why = REASONS[result.reason];
-      remarks.push(`${result.verdict}: ${result.reason} on ${result.nodes.at(-1)}` +
-        (why === undefined ? "" : `: ${why}`));
-    }
-    if (result.note !== undefined) remarks.push(result.note);
+    const remarks = remarksOf(result);
     return { flow: flowText(flow), stages, remarks };
   }
 
@@ -255,8 +232,8 @@ export function flowText(flow: Flow, from = endText(flow.from), to = endText(flo
 }
 
 function endText(end: FlowEnd): string {
-  const name = end.kind === "service" ? end.service.replace("/", "/svc/") : endName(end);
-  return end.kind === "address" && name === end.address && name.includes(":") ? `[${name}]` : name;
+  const name = end.kind === "service" ? end.via ?? end.service.replace("/", "/svc/") : endName(end);
+  return end.kind !== "pod" && name === end.address && name.includes(":") ? `[${name}]` : name;
 }
 
 /** An IPv4 address before a slash would be a prefix. */

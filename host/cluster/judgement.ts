@@ -20,6 +20,9 @@ const STAGES: Partial<Record<Asked, Stage>> = {
   [Asked.Ingress]: "ingress",
 };
 
+/** Reasons of what goes by a session, whatever policies say now. */
+const FOLLOWED = new Set([Reason.Established, Reason.Related, Reason.Fragment]);
+
 export function judgement(flow: Flow, hops: Hop[], bytes: Uint8Array): FlowResult {
   const last = hops[hops.length - 1]!;
   const stages: StageVerdict[] = [];
@@ -29,6 +32,9 @@ export function judgement(flow: Flow, hops: Hop[], bytes: Uint8Array): FlowResul
     flow, verdict, stages, reason: reasonText(last.result.reason),
     nodes: hops.map(({ node }) => node.name),
   };
+  const followed = hops.filter((hop) => FOLLOWED.has(hop.result.reason));
+  if (followed.length > 0) result.followed = followed.map(({ node }) => node.name);
+  if (verdict === "reject") result.answer = answerText(last.result.bytes);
   for (const stage of stages) {
     if (stage.stage === "egress") result.egress ??= stage;
     if (stage.stage === "ingress") result.ingress = stage;
@@ -52,7 +58,7 @@ function addStages(all: StageVerdict[], { node, result }: Hop, flow: Flow): void
     const stage = STAGES[number]!;
     const rule = node.ruleAt(policySlot, ruleIndex);
     const isLast = i === asked.length - 1;
-    const denied = isLast && result.verdict === Verdict.Drop &&
+    const denied = isLast && result.verdict !== Verdict.Pass &&
       result.reason === Reason.PolicyDenied;
     const module = rule ? undefined : node.moduleAt(policySlot);
     const silent = !rule && !module && (stage === "untracked" || stage === "pre-dnat");
@@ -85,26 +91,73 @@ function addRewrites(result: FlowResult, hops: Hop[], before: Uint8Array): void 
     const chosen = backend === undefined ? undefined : node.backendAt(backend);
     if (!chosen) continue;
     result.backend = chosen.name;
-    result.destination = socket(chosen.address, chosen.port);
+    if (!result.flow.isReply) result.destination = socket(chosen.address, chosen.port);
   }
-  const after = hops[hops.length - 1]!.result.bytes;
-  if (after === undefined || result.backend === undefined) return;
-  const was = sourceOf(before), is = sourceOf(after);
-  if (was !== is) result.source = is;
+  const last = hops[hops.length - 1]!.result;
+  const after = last.bytes;
+  if (after === undefined || last.verdict !== Verdict.Pass) return;
+  if (differ(before, after, "source")) result.source = socketAt(after, "source");
+  if (result.flow.isReply && differ(before, after, "destination")) {
+    result.destination = socketAt(after, "destination");
+  }
 }
 
-/** "ip:port" of the sender. */
-function sourceOf(bytes: Uint8Array): string {
+export type PacketEnd = "source" | "destination";
+const TCP = 6;
+/** Protocols whose first four bytes are ports. */
+const WITH_PORTS = new Set([6, 17, 132, 136]);
+
+/** Where an end's address stands in a header, and its port behind it. */
+function placeOf(bytes: Uint8Array, end: PacketEnd): {
+  address: number; length: number; port: number | undefined;
+} {
   const is4 = bytes[0]! >> 4 === 4;
-  const at = is4 ? (bytes[0]! & 15) * 4 : 40;
-  const address = is4 ? bytes.subarray(12, 16) : bytes.subarray(8, 24);
-  return socket(addressText(address), (bytes[at]! << 8) | bytes[at + 1]!);
+  const isSource = end === "source";
+  const l4 = is4 ? (bytes[0]! & 15) * 4 : 40;
+  const protocol = is4 ? bytes[9]! : bytes[6]!;
+  return {
+    address: is4 ? (isSource ? 12 : 16) : (isSource ? 8 : 24), length: is4 ? 4 : 16,
+    port: WITH_PORTS.has(protocol) ? l4 + (isSource ? 0 : 2) : undefined,
+  };
+}
+
+function differ(before: Uint8Array, after: Uint8Array, end: PacketEnd): boolean {
+  const { address, length, port } = placeOf(before, end);
+  for (let i = address; i < address + length; i++) if (before[i] !== after[i]) return true;
+  return port !== undefined && (before[port] !== after[port] ||
+    before[port + 1] !== after[port + 1]);
+}
+
+/** "ip:port" of one end; the address alone where the protocol has no ports. */
+function socketAt(bytes: Uint8Array, end: PacketEnd): string {
+  const { address, length, port } = placeOf(bytes, end);
+  const text = addressText(bytes.subarray(address, address + length));
+  return port === undefined ? text : socket(text, portAt(bytes, end)!);
+}
+
+/** An end's port; undefined of protocols that have none. */
+export function portAt(bytes: Uint8Array, end: PacketEnd): number | undefined {
+  const { port } = placeOf(bytes, end);
+  return port === undefined ? undefined : (bytes[port]! << 8) | bytes[port + 1]!;
+}
+
+/** Text of the address in the header. */
+export function addressAt(bytes: Uint8Array, end: PacketEnd): string {
+  const { address, length } = placeOf(bytes, end);
+  return addressText(bytes.subarray(address, address + length));
+}
+
+/** What an answer is, by its own bytes. */
+function answerText(bytes: Uint8Array | undefined): string {
+  if (bytes === undefined) return "an answer";
+  const is4 = bytes[0]! >> 4 === 4;
+  if ((is4 ? bytes[9] : bytes[6]) === TCP) return "TCP reset";
+  return is4 ? "ICMP unreachable" : "ICMPv6 unreachable";
 }
 
 /** Text of the destination in the header. */
 export function destinationOf(bytes: Uint8Array): string {
-  const is4 = bytes[0]! >> 4 === 4;
-  return addressText(is4 ? bytes.subarray(16, 20) : bytes.subarray(24, 40));
+  return addressAt(bytes, "destination");
 }
 
 export function socket(address: string, port: number): string {

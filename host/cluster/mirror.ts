@@ -27,6 +27,7 @@ export function snapshotOfState(
     namespaces: new Map(), serviceAccounts: new Map(), nodes: [...nodes.values()], pods,
     services: [], endpointSlices: [], policies: [], tiers: [], networkSets: [],
     globalNetworkSets: [], hostEndpoints: [], profiles: [], ipPools: [], felixConfigurations: [],
+    serviceCIDRs: [],
   };
 }
 

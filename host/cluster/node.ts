@@ -52,7 +52,7 @@ export class NodeRun {
   private names = new Map<string, number>();
   private hostInterface = 0;
   private uplinks: { address: Set<string>; number: number; endpoint: Endpoint }[] = [];
-  private backendList: Backend[] = [];
+  private peerNumber: number | undefined;
   private bound = new Set<number>();
 
   private constructor(
@@ -136,18 +136,19 @@ export class NodeRun {
     this.workloads.clear();
     this.names.clear();
     this.uplinks = [];
+    this.peerNumber = undefined;
     for (const endpoint of this.program.endpoints) {
       const number = endpoint.interfaces[0];
       if (number === undefined) continue;
       if (endpoint.kind === "host") this.hostInterface = number;
-      if (endpoint.kind === "uplink") {
+      if (endpoint.kind === "uplink" && endpoint.peer) this.peerNumber = number;
+      else if (endpoint.kind === "uplink") {
         this.uplinks.push({ address: new Set(endpoint.addresses), number, endpoint });
       }
       if (endpoint.kind !== "workload") continue;
       this.names.set(endpoint.name, number);
       for (const address of endpoint.addresses) this.workloads.set(plain(address), number);
     }
-    this.backendList = this.program.services.flatMap(({ backends }) => backends);
   }
 
   /** Number of the interface that a local workload sends at; one of nobody's for others. */
@@ -167,11 +168,20 @@ export class NodeRun {
     return (own ?? this.uplinks[0])?.number ?? NOBODY;
   }
 
+  /** Where what other nodes pass on (DSR) comes in. */
+  get peerUplink(): number {
+    return this.peerNumber ?? this.uplinks[0]?.number ?? NOBODY;
+  }
+  /** The node of a result's `peer`. */
+  peerName(peer: number): string | undefined {
+    return this.program.peers?.[peer - 1];
+  }
+
   process(packets: Packet[], clock: Clock): Result[] {
     return this.engine.process(0, packets, clock);
   }
 
-  /** Ends what sessions there are: for a clock that has moved on far enough. */
+  /** Ends the sessions that are idle by then. */
   endSessions(nowMs: number): void {
     this.engine.age(0, nowMs, 2 * SESSIONS_MAX);
     this.engine.age(0, nowMs, 2 * SESSIONS_MAX);
@@ -192,7 +202,7 @@ export class NodeRun {
     return isModule ? name!.slice(0, name!.lastIndexOf(" ")) : undefined;
   }
   backendAt(id: number): Backend | undefined {
-    return this.backendList[id];
+    return this.compiler.backendAt(id);
   }
   /** Policy modules that trapped since the last call; 0 is the core itself. */
   traps(): number[] {
@@ -242,7 +252,7 @@ function isFull(error: unknown): boolean {
   if (error instanceof PushRefused) {
     return /full|too-small|field-out-of-range/.test(error.reason);
   }
-  return /^more than \d+ (sets|different policies)/.test((error as Error).message);
+  return /^more than \d+ (sets|different policies|groups|backends)/.test((error as Error).message);
 }
 
 /** Two texts of one IPv6 address are one address; prefixes of full length are addresses. */

@@ -1,6 +1,8 @@
-// The bytes of the packet that opens a flow, from its L3 header on, with right checksums:
+// The bytes of a flow's packet, from its L3 header on, with right checksums: the one that opens it,
+// or one of a flow under way:
 //
-//   TCP SYN │ UDP, UDP-Lite without payload │ SCTP INIT │ ICMP, ICMPv6 of any type │ any protocol
+//   TCP SYN, or other flags │ UDP, UDP-Lite without payload │ SCTP INIT, or DATA
+//   ICMP, ICMPv6 of any type │ any other protocol
 //
 // ICMP errors quote a packet of the other direction, as they would; neighbour discovery has its
 // hop limit of 255. Limits: no IPv4 options, no fragments; of an IPv6 extension header's number
@@ -16,11 +18,14 @@ export interface PacketFields {
   sourcePort?: number;
   port?: number;
   icmp?: { type: number; code: number };
+  /** Of TCP; SYN when absent. With others, SCTP sends DATA in place of an INIT. */
+  flags?: number;
 }
 
+/** Flags of TCP. */
+export const SYN = 0x02, ACK = 0x10;
 const TCP = 6, UDP = 17, ICMP = 1, ICMP6 = 58, SCTP = 132, UDP_LITE = 136;
 const IPV4_BYTES = 20, IPV6_BYTES = 40, TCP_BYTES = 20, UDP_BYTES = 8, INIT_BYTES = 32;
-const SYN = 0x02;
 const NO_NEXT_HEADER = 59;
 /** IPv6 numbers that are headers of their own: hop-by-hop, routing, destination, mobility. */
 const EXTENSIONS = new Set([0, 43, 60, 135, 139, 140]);
@@ -110,14 +115,14 @@ function writeBody(bytes: Uint8Array, at: number, fields: PacketFields, is4: boo
     case TCP:
       bytes[at + 7] = 1; // sequence number
       bytes[at + 12] = 0x50;
-      bytes[at + 13] = SYN;
+      bytes[at + 13] = fields.flags ?? SYN;
       put16(bytes, at + 14, 64_240);
       return put16(bytes, at + 16, checksum(bytes, at, protocol));
     case UDP:
     case UDP_LITE:
       put16(bytes, at + 4, UDP_BYTES);
       return put16(bytes, at + 6, checksum(bytes, at, protocol) || 0xffff);
-    case SCTP: return writeInit(bytes, at);
+    case SCTP: return writeChunk(bytes, at, fields.flags === undefined);
     default:
       if (!is4 && EXTENSIONS.has(protocol)) {
         bytes[at] = NO_NEXT_HEADER;
@@ -126,14 +131,19 @@ function writeBody(bytes: Uint8Array, at: number, fields: PacketFields, is4: boo
   }
 }
 
-function writeInit(bytes: Uint8Array, at: number): void {
-  bytes[at + 12] = 1; // INIT
+/** INIT and DATA of four bytes are of one length. */
+function writeChunk(bytes: Uint8Array, at: number, isInit: boolean): void {
+  bytes[at + 7] = isInit ? 0 : 1; // verification tag
+  bytes[at + 12] = isInit ? 1 : 0;
+  bytes[at + 13] = isInit ? 0 : 3; // of DATA: a whole message
   put16(bytes, at + 14, INIT_BYTES - 12);
-  bytes[at + 19] = 1; // initiate tag
-  put16(bytes, at + 22, 0xffff); // advertised window
-  put16(bytes, at + 24, 1); // streams
-  put16(bytes, at + 26, 1);
-  bytes[at + 31] = 1; // first sequence number
+  bytes[at + 19] = 1; // initiate tag, or number of the DATA
+  if (isInit) {
+    put16(bytes, at + 22, 0xffff); // advertised window
+    put16(bytes, at + 24, 1); // streams
+    put16(bytes, at + 26, 1);
+    bytes[at + 31] = 1; // first sequence number
+  }
   const crc = crc32c(bytes, at);
   for (let i = 0; i < 4; i++) bytes[at + 8 + i] = crc >>> (8 * i);
 }
@@ -188,7 +198,8 @@ const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, i) => {
   return crc;
 });
 
-function crc32c(bytes: Uint8Array, from: number): number {
+/** Of the SCTP packet from `from` on; its own field is still zero. Stored little-endian. */
+export function crc32c(bytes: Uint8Array, from: number): number {
   let crc = 0xffffffff;
   for (let i = from; i < bytes.length; i++) {
     crc = CRC_TABLE[(crc ^ bytes[i]!) & 0xff]! ^ (crc >>> 8);

@@ -2,11 +2,12 @@
 //
 //   pod ──► its interface ─┐                      ┌─► local pod or the node itself: done
 //   node ─► host interface ┴─► source's node ─────┤
-//   world ─────────────────► destination's node   └─► uplink ─► destination's node, the bytes that
-//                            at its uplink                      came out of the first
+//   world ─────────────────► destination's node   ├─► uplink ─► the node that has the destination
+//                            at its uplink        │             as it was rewritten, and so on
+//                                                 └─► peer (DSR) ─► that node, at its peer uplink
 import { Verdict } from "../../assembly/layout.ts";
-import type { Result } from "../dataplane/dataplane.ts";
-import { destinationOf } from "./judgement.ts";
+import { nodeOf } from "./frontend.ts";
+import { destinationOf, type Hop } from "./judgement.ts";
 import type { NodeRun } from "./node.ts";
 import type { Flow, FlowEnd, Side } from "./types.ts";
 import { endName, type World } from "./world.ts";
@@ -18,6 +19,15 @@ export interface Entry {
   node: NodeRun;
   /** Number of the interface; one that no endpoint has where the pod is unknown to its node. */
   at: number;
+}
+
+/** A flow's packet on its way. */
+export interface Trip {
+  flow: Flow;
+  entry: Entry;
+  bytes: Uint8Array;
+  hops: Hop[];
+  note?: string;
 }
 
 export interface Roads {
@@ -51,29 +61,41 @@ function anywhere(flow: Flow, { nodes, only }: Roads): string {
     : `${names}: neither end is on node ${only}`);
 }
 
-/** The node that a packet goes to from the one that passed it on. */
+/** The node that a packet goes to from the one that passed it on; undefined: it is there. */
 export function onward(
-  flow: Flow, node: NodeRun, result: Result, { nodes, world }: Roads,
+  { flow, hops }: Trip, { nodes, world }: Roads,
 ): Entry | undefined {
-  const { verdict, bytes } = result;
+  const { node, result } = hops[hops.length - 1]!;
+  const { verdict, bytes, peer } = result;
   if (verdict !== Verdict.Pass || !bytes || flow.side !== undefined) return undefined;
+  if (peer !== undefined) {
+    const next = nodes.get(node.peerName(peer) ?? "");
+    return next && { node: next, at: next.peerUplink };
+  }
   // Only NAT changes where it goes.
-  const destination = result.backend === undefined ? flow.to.address : destinationOf(bytes);
-  const owner = result.backend === undefined && flow.to.kind !== "service"
-    ? flow.to : world.ownerOf(destination);
+  const isAsAsked = flow.to.kind !== "service" && !flow.isReply &&
+    hops.every((hop) => hop.result.backend === undefined);
+  const destination = isAsAsked ? flow.to.address : destinationOf(bytes);
+  const owner = isAsAsked ? flow.to : world.ownerOf(destination);
   const name = owner && nodeOf(owner);
   const next = name === undefined || name === node.name ? undefined : nodes.get(name);
   return next && { node: next, at: next.uplinkFor(destination) };
 }
 
-/** The node that a pod runs on, or that is the node. */
-function nodeOf(end: FlowEnd): string | undefined {
-  if (end.kind === "pod") return end.pod.node;
-  return end.kind === "node" ? end.node.name : undefined;
+/** Where a packet enters that leaves an address: its owner's node, else the uplink of `beyond`. */
+export function entryFrom(
+  address: string, destination: string, beyond: NodeRun, { nodes, world }: Roads,
+): Entry {
+  const owner = world.ownerOf(address);
+  const node = owner && nodes.get(nodeOf(owner) ?? "");
+  if (!node) return { node: beyond, at: beyond.uplinkFor(destination) };
+  const isWorkload = owner!.kind === "pod" && !owner!.pod.hostNetwork;
+  return { node, at: isWorkload ? node.interfaceOf(address) : node.host };
 }
 
 function targetNode(to: FlowEnd, world: World): string | undefined {
   if (to.kind !== "service") return nodeOf(to);
+  if (to.entry !== undefined) return to.entry;
   const owner = to.backend && world.ownerOf(to.backend.address);
   return owner && nodeOf(owner);
 }

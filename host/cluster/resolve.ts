@@ -6,6 +6,7 @@ import { familyOf, type Family } from "../model/address.ts";
 import type { PodObject } from "../model/snapshot.ts";
 import { FlowError, type EndText, type FlowText, type ProtocolText } from "./flow.ts";
 import { didYouMean } from "../input/nearest.ts";
+import { serviceEnds } from "./frontend.ts";
 import type { Flow, FlowEnd } from "./types.ts";
 import { endName, podName, portText, protocolName, World } from "./world.ts";
 
@@ -25,7 +26,7 @@ export function resolveFlow(flow: FlowText, world: World): Flow[] {
       for (const from of sources) {
         if (!fits(from, to, where.protocol.number)) continue;
         const sourcePort = sourcePortOf(flow.from, from, where.protocol);
-        for (const end of backendEnds(to, where, world)) {
+        for (const end of serviceEnds(from, to, where, world)) {
           const one: Flow = { from, to: end, protocol: where.protocol.number };
           if (sourcePort !== undefined) one.sourcePort = sourcePort;
           if (where.port !== undefined) one.port = where.port;
@@ -61,7 +62,7 @@ function noPair(flow: FlowText, sources: FlowEnd[], targets: FlowEnd[]): string 
     `${flow.to.text} has ${families(targets)}${needs}: no packet goes between them`;
 }
 
-interface Where {
+export interface Where {
   protocol: ProtocolText;
   port?: number;
 }
@@ -134,23 +135,6 @@ function sourcePortOf(
   throw new FlowError(`${text.text}:${text.port}`, `no port of that name${has}`, text.offset);
 }
 
-/** A Service's VIP once for each backend behind it; the end itself where there is none. */
-function backendEnds(to: FlowEnd, { protocol, port }: Where, world: World): FlowEnd[] {
-  if (to.kind === "address") {
-    const service = world.service(to.address, protocol.number, port ?? 0);
-    if (!service) return [to];
-    const [key] = service.name.split(":") as [string];
-    to = { kind: "service", service: key, address: to.address };
-  }
-  if (to.kind !== "service") return [to];
-  if (!world.service(to.address, protocol.number, port ?? 0)) {
-    throw new FlowError(to.service, `the packet program has no Service at ${to.address} for ` +
-      `${protocol.name}; name its pods or workload`);
-  }
-  const found = world.backends(to.address, protocol.number, port ?? 0);
-  return found.length === 0 ? [to] : found.map((backend) => ({ ...to, backend }) as FlowEnd);
-}
-
 /** What an end stands for, an entry for each address. */
 export function resolveEnd(text: EndText, world: World, side: "from" | "to"): FlowEnd[] {
   const fail = (message: string): never => {
@@ -196,7 +180,7 @@ function named(
   if (pod) return podEnds([pod], fail);
   const kinds = world.workloads.get(key);
   if (kinds) return podEnds([...new Set([...kinds.values()].flat())], fail);
-  if (world.services.has(key)) return serviceEnds(key, world, side, fail);
+  if (world.services.has(key)) return serviceNamed(key, world, side, fail);
   const missing = unknownNamespace(namespace, world);
   if (missing !== undefined) return fail(missing);
   const { names, described } = world.contents(namespace);
@@ -209,7 +193,7 @@ function ofKind(
   kind: string, namespace: string, name: string, world: World, side: "from" | "to", fail: Fail,
 ): FlowEnd[] {
   const key = `${namespace}/${name}`;
-  if (kind === "Service" && world.services.has(key)) return serviceEnds(key, world, side, fail);
+  if (kind === "Service" && world.services.has(key)) return serviceNamed(key, world, side, fail);
   const pod = world.pods.get(key);
   if (kind === "Pod" && pod) return podEnds([pod], fail);
   const pods = world.workloads.get(key)?.get(kind);
@@ -228,7 +212,7 @@ function podEnds(pods: PodObject[], fail: Fail): FlowEnd[] {
 }
 
 /** As a source, a Service is the pods behind it; so is a headless one as a destination. */
-function serviceEnds(key: string, world: World, side: "from" | "to", fail: Fail): FlowEnd[] {
+function serviceNamed(key: string, world: World, side: "from" | "to", fail: Fail): FlowEnd[] {
   const { addresses, ports } = world.services.get(key)!;
   if (side === "to" && addresses.length) {
     return addresses.map((address) => ({ kind: "service", service: key, address }));

@@ -24,7 +24,20 @@ export type FlowEnd =
   | { kind: "node"; node: NodeObject; address: string }
   /** `name`: what stands for the address in texts ("internet"). */
   | { kind: "address"; address: string; name?: string }
-  | { kind: "service"; service: string; address: string; backend?: ServiceBackend };
+  | ServiceEnd;
+
+/** A Service at one of its addresses. */
+export interface ServiceEnd {
+  kind: "service";
+  /** "namespace/name". */
+  service: string;
+  address: string;
+  /** What stands for an address that is no ClusterIP: "node:node-1", "203.0.113.80". */
+  via?: string;
+  backend?: ServiceBackend;
+  /** Name of the node where a packet from outside comes in. */
+  entry?: string;
+}
 
 /** One packet to judge. */
 export interface Flow {
@@ -40,6 +53,8 @@ export interface Flow {
   icmp?: { type: number; code: number };
   /** Unix time in seconds; the cluster's clock where absent. */
   nowSeconds?: number;
+  /** It answers another: its destination is what the packet bears, not what `to` says. */
+  isReply?: boolean;
   /** Judge one end alone: the other end's policies are taken away. Both where absent. */
   side?: Side;
 }
@@ -83,9 +98,13 @@ export interface FlowResult {
   ingress?: StageVerdict;
   /** All of them, in the packet's order, over both nodes. */
   stages: StageVerdict[];
-  /** "ip:port" where NAT changed it. */
+  /** "ip:port" where NAT changed it; without ":port" of protocols that have none. */
   destination?: string;
   source?: string;
+  /** Nodes where it went by a session that was there: no policy was asked. */
+  followed?: string[];
+  /** What the sender was answered with where the verdict is reject: "TCP reset". */
+  answer?: string;
   /** The backend's name, of a flow to a Service. */
   backend?: string;
   /** Names of the nodes whose programs judged it, in order. */

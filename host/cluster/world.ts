@@ -2,9 +2,11 @@
 // the endpoints that a test adds. Indexes are built once; look-ups cost a few maps.
 //
 //   ns/name ─► pod ─ else workload (all its pods) ─ else Service (VIPs × ready backends)
-import { addressBytes, addressNumber, familyOf, parsePrefix, type Family } from
-  "../model/address.ts";
-import { protocolNumber, type Service } from "../model/program.ts";
+//   address:port ─► the frontend that is there: ClusterIP, NodePort, load balancer, external IP
+import {
+  addressBytes, addressNumber, familyOf, parsePrefix, type Family, type Prefix,
+} from "../model/address.ts";
+import { protocolNumber, type Backend, type Service } from "../model/program.ts";
 import type { ContainerPort, NodeObject, PodObject, Snapshot } from "../model/snapshot.ts";
 import type { FlowEnd, ServiceBackend } from "./types.ts";
 
@@ -28,6 +30,8 @@ const INTERNET: Record<Family, string[]> = {
   6: ["2606:2800:21f:cb07:6820:80da:af6b:8b2c", "2001:4860:4860::8844", "2a04:4e42::57"],
 };
 
+const NOWHERE: ReadonlyMap<string, Service> = new Map();
+
 export class World {
   readonly pods = new Map<string, PodObject>();
   readonly services = new Map<string, ServiceEntry>();
@@ -39,15 +43,24 @@ export class World {
    * has told (then its first address stands for it).
    */
   within: (prefix: string) => FlowEnd[] = () => [];
-  /** By "address protocol port". */
-  private readonly vips = new Map<string, Service>();
+  /** Can clients inside be told from others? (KubeProxyDetectLocalMode None: no.) */
+  arePodsTold = true;
+  private readonly pools: Prefix[];
+  /** By "address protocol port": each node's frontend there, by the node's name. */
+  private readonly serving = new Map<string, string>();
+  private readonly frontends = new Map<string, Map<string, Service>>();
 
   constructor(
     readonly snapshot: Snapshot,
-    services: Service[],
+    /** What each node that runs serves, by its name. */
+    services: ReadonlyMap<string, readonly Service[]>,
     /** Endpoints that only a test has, by name. */
     readonly words: ReadonlyMap<string, FlowEnd[]> = new Map(),
   ) {
+    this.pools = snapshot.ipPools.flatMap(({ value }) => {
+      const cidr = (value["spec"] as { cidr?: unknown } | undefined)?.cidr;
+      return typeof cidr === "string" ? [parsePrefix(cidr)] : [];
+    });
     for (const node of snapshot.nodes) {
       for (const address of node.addresses) this.own({ kind: "node", node, address });
     }
@@ -56,10 +69,20 @@ export class World {
       const entry = serviceEntry(manifest.namespace, manifest.name, manifest.value);
       this.services.set(`${manifest.namespace}/${manifest.name}`, entry);
     }
-    for (const service of services) {
-      const protocol = protocolNumber(service.protocol);
-      this.vips.set(`${service.address} ${protocol} ${service.port}`, service);
+    for (const [node, all] of services) {
+      for (const service of all) this.addFrontend(node, service);
     }
+  }
+
+  private addFrontend(node: string, service: Service): void {
+    const { address, port } = service;
+    // All that an address does not serve is nobody's Service.
+    if (port === 0) return;
+    this.serving.set(plain(address), serviceKey(service));
+    const key = `${plain(address)} ${protocolNumber(service.protocol)} ${port}`;
+    const byNode = this.frontends.get(key);
+    if (byNode) byNode.set(node, service);
+    else this.frontends.set(key, new Map([[node, service]]));
   }
 
   private addPod(pod: PodObject): void {
@@ -80,21 +103,42 @@ export class World {
 
   /** The pod or node that has the address. */
   ownerOf(address: string): FlowEnd | undefined {
-    return this.byAddress.get(plain(address));
+    const owner = this.byAddress.get(plain(address));
+    const [node, other] = this.snapshot.nodes;
+    if (owner || !isLoopback(address) || !node || other) return owner;
+    return { kind: "node", node, address };
   }
 
-  service(address: string, protocol: number, port: number): Service | undefined {
-    return this.vips.get(`${address} ${protocol} ${port}`);
+  /** The frontend there, as one of the nodes has it, the first of them that does. */
+  service(
+    address: string, protocol: number, port: number, nodes: readonly (string | undefined)[] = [],
+  ): Service | undefined {
+    const byNode = this.frontends.get(`${plain(address)} ${protocol} ${port}`);
+    if (!byNode) return undefined;
+    const name = nodes.find((each) => each !== undefined && byNode.has(each));
+    return name === undefined ? byNode.values().next().value : byNode.get(name);
   }
 
-  /** The backends that may be judged behind a VIP and port. */
+  /** Every node's frontend there, by the node's name. */
+  servedAt(address: string, protocol: number, port: number): ReadonlyMap<string, Service> {
+    return this.frontends.get(`${plain(address)} ${protocol} ${port}`) ?? NOWHERE;
+  }
+
+  /** "namespace/name" of a Service that has the address, whatever its ports are. */
+  serviceOf(address: string): string | undefined {
+    return this.serving.get(plain(address));
+  }
+
+  /** The ready endpoints of a Service's ClusterIP and port. */
   backends(address: string, protocol: number, port: number): ServiceBackend[] {
     const service = this.service(address, protocol, port);
-    return (service?.backends ?? []).map((backend) => {
-      const owner = this.ownerOf(backend.address);
-      const name = owner?.kind === "pod" ? podName(owner.pod) : backend.address;
-      return { name, address: backend.address, port: backend.port };
-    });
+    return (service?.backends ?? []).map((backend) => this.backendEnd(backend));
+  }
+
+  /** A backend, by the pod that it is. */
+  backendEnd({ address, port }: Backend): ServiceBackend {
+    const owner = this.ownerOf(address);
+    return { name: owner?.kind === "pod" ? podName(owner.pod) : address, address, port };
   }
 
   nodeNamed(name: string): NodeObject | undefined {
@@ -110,18 +154,17 @@ export class World {
     return names;
   }
 
+  /** Is it of a pool of pods' addresses? */
+  isPooled(address: string): boolean {
+    const number = addressNumber(addressBytes(address));
+    return this.pools.some(({ family, network, mask }) =>
+      family === familyOf(address) && (number & mask) === network);
+  }
+
   /** Addresses of the world outside: in no pool, no node's, no pod's; one a family. */
   internet(): FlowEnd[] {
-    const pools = this.snapshot.ipPools.flatMap(({ value }) => {
-      const cidr = (value["spec"] as { cidr?: unknown } | undefined)?.cidr;
-      return typeof cidr === "string" ? [parsePrefix(cidr)] : [];
-    });
-    const outside = (address: string): boolean => {
-      const number = addressNumber(addressBytes(address));
-      const pooled = pools.some(({ family, network, mask }) =>
-        family === familyOf(address) && (number & mask) === network);
-      return !pooled && this.ownerOf(address) === undefined;
-    };
+    const outside = (address: string): boolean =>
+      !this.isPooled(address) && this.ownerOf(address) === undefined;
     return ([4, 6] as const).flatMap((family) => {
       const address = INTERNET[family].find(outside);
       return address === undefined ? [] : [{ kind: "address" as const, address, name: "internet" }];
@@ -145,6 +188,16 @@ export class World {
   }
 }
 
+/** "namespace/name" of a frontend, whose own name has the port behind that. */
+export function serviceKey({ name }: Service): string {
+  return name.split(":")[0]!;
+}
+
+/** 127.0.0.0/8 and ::1: a node's own, on every node. */
+export function isLoopback(address: string): boolean {
+  return address.startsWith("127.") || address === "::1";
+}
+
 export function podName(pod: PodObject): string {
   return `${pod.namespace}/${pod.name}`;
 }
@@ -154,7 +207,7 @@ export function endName(end: FlowEnd): string {
   switch (end.kind) {
     case "pod": return podName(end.pod);
     case "node": return `node:${end.node.name}`;
-    case "service": return end.service;
+    case "service": return end.via ?? end.service;
     case "address": return end.name ?? end.address;
   }
 }

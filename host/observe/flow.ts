@@ -33,6 +33,8 @@ export interface Flow {
   return: Traffic;
   /** Packets by reason for those that the program dropped. */
   drops: Map<FlowReason, number>;
+  /** Likewise for those that it answered. */
+  answers: Map<FlowReason, number>;
   /** Where the opener's packets go after the rewrite. */
   to: Tuple | undefined;
   /** Of the first packet that a rule decided; policySlot 0 = no rule was asked. */
@@ -41,6 +43,8 @@ export interface Flow {
   /** What each policy stage said of its first packet that met any. */
   stages: StageRule[];
   backend: number | undefined;
+  /** The node that its opener's packets were passed on to as they were (DSR). */
+  peer: number | undefined;
 }
 
 export class FlowTable {
@@ -54,11 +58,14 @@ export class FlowTable {
       count(this.nameless, result.reason);
       return;
     }
-    const leaving = result.bytes === undefined ? undefined : readTuple(result.bytes);
+    // An answer to the packet is no packet of the flow.
+    const passed = result.verdict === Verdict.Pass;
+    const leaving = passed && result.bytes !== undefined ? readTuple(result.bytes) : undefined;
     const isReturn = leaving !== undefined && result.direction !== DIRECTION_FORWARD;
     const flow = this.flow(isReturn ? reversed(leaving) : tuple, packet.interface);
     addTraffic(isReturn ? flow.return : flow.forward, packet);
-    if (result.verdict !== Verdict.Pass) count(flow.drops, result.reason);
+    if (result.verdict === Verdict.Reply) count(flow.answers, result.reason);
+    else if (!passed) count(flow.drops, result.reason);
     else if (!isReturn) flow.to ??= leaving;
     if (flow.policySlot === 0 && result.policySlot !== 0) {
       flow.policySlot = result.policySlot;
@@ -66,6 +73,7 @@ export class FlowTable {
     }
     if (flow.stages.length === 0) flow.stages = result.stages ?? [];
     flow.backend ??= result.backend;
+    flow.peer ??= result.peer;
   }
 
   private flow(tuple: Tuple, arrival: number): Flow {
@@ -75,8 +83,8 @@ export class FlowTable {
       flow = {
         tuple, interface: arrival,
         forward: { packets: 0, bytes: 0 }, return: { packets: 0, bytes: 0 },
-        drops: new Map(), to: undefined, policySlot: 0, rule: 0, stages: [],
-        backend: undefined,
+        drops: new Map(), answers: new Map(), to: undefined, policySlot: 0, rule: 0, stages: [],
+        backend: undefined, peer: undefined,
       };
       this.byKey.set(key, flow);
     }
@@ -96,4 +104,23 @@ function count(by: Map<FlowReason, number>, reason: FlowReason): void {
 function addTraffic(traffic: Traffic, packet: Packet): void {
   traffic.packets += 1;
   traffic.bytes += packet.bytes.length;
+}
+
+/** Does source NAT hide the opener? */
+export function isSourceHidden({ tuple, to }: Flow): boolean {
+  return to !== undefined &&
+    (to.source !== tuple.source || to.sourcePort !== tuple.sourcePort);
+}
+
+/** "pass", "pass, drop: …", "reject: …": what became of a flow's packets. */
+export function flowVerdict(
+  { forward, drops, answers }: Flow, text: (reason: FlowReason, packets: number) => string,
+): string {
+  const total = (by: Map<FlowReason, number>): number =>
+    [...by.values()].reduce((sum, packets) => sum + packets, 0);
+  const said = (word: string, by: Map<FlowReason, number>): string[] => by.size === 0 ? []
+    : [`${word}: ${[...by].map(([reason, packets]) => text(reason, packets)).join(", ")}`];
+  const stopped = [...said("drop", drops), ...said("reject", answers)];
+  const isPassed = forward.packets > total(drops) + total(answers);
+  return [...(isPassed || stopped.length === 0 ? ["pass"] : []), ...stopped].join(", ");
 }

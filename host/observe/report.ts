@@ -7,6 +7,7 @@
 
 import pc from "picocolors";
 import type { Reason } from "../../assembly/layout.ts";
+import { flowVerdict, isSourceHidden } from "./flow.ts";
 import type { Flow, FlowReason, FlowTable } from "./flow.ts";
 import { printEnd, printTuple } from "./tuple.ts";
 
@@ -17,6 +18,8 @@ export interface Names {
   rule(policySlot: number, rule: number): string;
   backend(id: number): string;
   reason(reason: FlowReason): string;
+  /** Another node, by a result's number of it. */
+  peer(number: number): string;
 }
 
 const HEADINGS = ["from", "flow", "to", "packets", "bytes", "verdict", "rule"];
@@ -36,18 +39,20 @@ export function reportFlows(table: FlowTable, names: Names): string {
     .join("\n");
 }
 
+/** The backend and its end; the source where NAT put another in. */
 function whereTo(flow: Flow, names: Names): string {
-  if (flow.to === undefined) return "-";
-  const end = printEnd(flow.to.destination, flow.to.destinationPort);
-  if (flow.backend !== undefined) return `${names.backend(flow.backend)} ${end}`;
-  return end === printEnd(flow.tuple.destination, flow.tuple.destinationPort) ? "as it came" : end;
+  const { to, tuple, backend, peer } = flow;
+  if (to === undefined) return "-";
+  if (peer !== undefined) return `as it came, to ${names.peer(peer)}`;
+  const end = printEnd(to.destination, to.destinationPort);
+  const from = isSourceHidden(flow) ? ` from ${printEnd(to.source, to.sourcePort)}` : "";
+  if (backend !== undefined) return `${names.backend(backend)} ${end}${from}`;
+  return end === printEnd(tuple.destination, tuple.destinationPort) && from === ""
+    ? "as it came" : `${end}${from}`;
 }
 
 function verdict(flow: Flow, names: Names): string {
-  const drops = [...flow.drops].map(([reason, packets]) => `${packets} ${names.reason(reason)}`);
-  if (drops.length === 0) return "pass";
-  const dropped = [...flow.drops.values()].reduce((sum, packets) => sum + packets, 0);
-  return `${flow.forward.packets > dropped ? "pass, " : ""}drop: ${drops.join(", ")}`;
+  return flowVerdict(flow, (reason, packets) => `${packets} ${names.reason(reason)}`);
 }
 
 /** How the flows to a Service's backends are spread. */

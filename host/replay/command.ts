@@ -11,6 +11,7 @@ export interface ReplayOptions {
   out?: string;
   engine?: EngineName[];
   interface?: string;
+  checkpoint?: string;
 }
 
 function engine(name: string, before: EngineName[] | undefined): EngineName[] {
@@ -29,8 +30,9 @@ export function replayCommand(program: Command): void {
     .option("--state <paths...>", "manifests: files, folders, - for stdin")
     .option("--node <name>", "whose program judges (default: the only node)")
     .option("--program <file>", "in place of --state: endpoints, services, policies (JSON)")
-    .option("--out <file>", "write the packets that leave, rewritten (pcapng)")
+    .option("--out <file>", "write what leaves, rewritten: a pcap, or a pcapng")
     .option("--engine <name>", "node, native or vpp, compared (default: all that are here)", engine)
+    .option("--checkpoint <file>", "begin with the sessions in it, if it is there; leave its own")
     .option("--interface <name>", "where packets came in that the capture doesn't tell of")
     .action(async (capture: string, options: ReplayOptions) => {
       const { runReplay } = await import("./run.ts");

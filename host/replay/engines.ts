@@ -5,9 +5,11 @@
 //                                                                             plugin are installed
 
 import { existsSync, readFileSync } from "node:fs";
+import { budgetsFor } from "../compile/budgets.ts";
 import { Compiler, bindRecords } from "../compile/program.ts";
 import { configureRecord } from "../compile/records.ts";
 import { addonPath } from "../dataplane/addon.ts";
+import { restoreCheckpoint, saveCheckpoint } from "../dataplane/checkpoint.ts";
 import { coreFile } from "../dataplane/core.ts";
 import type { Dataplane, Push, VppResult } from "../dataplane/dataplane.ts";
 import { NativeDataplane } from "../dataplane/native.ts";
@@ -15,9 +17,9 @@ import { NodeDataplane } from "../dataplane/node.ts";
 import { vppInstall } from "../vpp/install.ts";
 import { VppReplay } from "./vpp.ts";
 import type { TimedPacket } from "./vpp.ts";
-import type { Budgets, Program } from "../model/program.ts";
+import type { Program } from "../model/program.ts";
 import type { EngineName } from "./command.ts";
-import { byReason, replay, steps } from "./replay.ts";
+import { byReason, clocksOf, replay, steps, whole } from "./replay.ts";
 import type { Outcome, ReplayInput } from "./replay.ts";
 
 export { coreFile, coreHash } from "../dataplane/core.ts";
@@ -33,45 +35,47 @@ export interface CompiledProgram {
   /** Binds interfaces to endpoints, when those are published. */
   binds: Uint8Array;
   compiler: Compiler;
+  program: Program;
+}
+
+/** Sessions that were there before the capture, and what is to become of those after it. */
+export interface Checkpoints {
+  restore?: Uint8Array;
+  /** Is the outcome to have the sessions? */
+  save: boolean;
 }
 
 export async function compileProgram(program: Program): Promise<CompiledProgram> {
-  const sets = program.sets ?? [];
-  const members = sets.reduce((sum, { members }) => sum + [...members].length, 0);
-  const budgets: Budgets = {
-    workers: 1, sessions4Max: SESSIONS_MAX, sessions6Max: SESSIONS_MAX,
-    endpointsMax: Math.max(1, program.endpoints.length),
-    servicesMax: Math.max(1, program.services.length),
-    setsMax: Math.max(64, sets.length), classesMax: Math.max(64, 2 * members),
-    members4Max: Math.max(256, 2 * members), members6Max: Math.max(256, 2 * members),
-  };
-  const compiler = new Compiler();
+  const budgets = budgetsFor([program], { sessions4Max: SESSIONS_MAX, sessions6Max: SESSIONS_MAX });
+  const compiler = new Compiler(budgets);
   const push = await compiler.compile(program, 1);
-  return { configuration: configureRecord(budgets), push, binds: bindRecords(program), compiler };
+  const configuration = configureRecord(budgets);
+  return { configuration, push, binds: bindRecords(program), compiler, program };
 }
 
 export interface Engine {
   name: EngineName;
   /** Why it can't be used here, in a sentence; undefined where it can. */
   absent(): string | undefined;
-  replay(program: CompiledProgram, input: ReplayInput): Promise<Outcome>;
+  replay(program: CompiledProgram, input: ReplayInput, checkpoints?: Checkpoints): Promise<Outcome>;
 }
 
 export const ENGINES: readonly Engine[] = [
   {
     name: "node",
     absent: () => existsSync(coreFile()) ? undefined : `${CORE} is not built: npm run build`,
-    replay: async (program, input) => replay(openNode(program), input),
+    replay: async (program, input, checkpoints) =>
+      replayWith(openNode(program), program, input, checkpoints),
   },
   {
     name: "native",
     absent: () => addonPath() === undefined ? "the addon is not built: npm run build:native"
       : undefined,
-    replay: async (program, input) => {
+    replay: async (program, input, checkpoints) => {
       const dataplane = new NativeDataplane(readFileSync(coreFile()));
       try {
         start(dataplane, program);
-        return replay(dataplane, input);
+        return replayWith(dataplane, program, input, checkpoints);
       } finally {
         dataplane.close();
       }
@@ -100,6 +104,22 @@ function start(dataplane: Dataplane, { configuration, push, binds }: CompiledPro
   dataplane.stage(binds);
 }
 
+/** The whole of it, between the sessions of before and those of after. */
+function replayWith(
+  dataplane: Dataplane, { compiler, program }: CompiledProgram, input: ReplayInput,
+  { restore, save }: Checkpoints = { save: false },
+): Outcome {
+  const [first, last] = clocksOf(input);
+  const { endpoints, peers = [] } = program;
+  const restored = restore && restoreCheckpoint(dataplane, 0, restore,
+    { endpoints, peers, backendId: (backend) => compiler.backendId(backend) }, first);
+  const outcome = replay(dataplane, input);
+  if (restored) outcome.restored = restored;
+  if (!save) return outcome;
+  const names = { endpoints, peers, backendAt: (id: number) => compiler.backendAt(id) };
+  return { ...outcome, checkpoint: saveCheckpoint(dataplane, names, last) };
+}
+
 async function replayInVpp(program: CompiledProgram, input: ReplayInput): Promise<Outcome> {
   const install = vppInstall();
   if (typeof install === "string") throw new Error(install);
@@ -119,7 +139,8 @@ async function replayInVpp(program: CompiledProgram, input: ReplayInput): Promis
         await run();
         await vpp.age(step.age, step.budget);
       } else {
-        waiting.push(...step.packets.map((packet) => ({ ...packet, clock: step.clock })));
+        // A capture file can't say that a checksum is partial.
+        waiting.push(...step.packets.map((packet) => ({ ...whole(packet), clock: step.clock })));
       }
     }
     await run();

@@ -7,17 +7,22 @@
 // The clock is the capture's: nowMs and nowSeconds follow its timestamps, and idle sessions are
 // ended as time passes, so that the same capture gives the same bytes on every engine.
 //
+// What is answered (Reply) leaves where it came in, with the link addresses turned round. Partial
+// checksums (checksum.ts) are told to the program and completed in what leaves.
+//
 // Limits: packets that carry no IP never reach the program: they are counted and left out. A packet
 // that the capture cut short has fewer bytes than its header says, which the program drops by
 // reason.
 
-import { Verdict } from "../../assembly/layout.ts";
+import { SlotFlag, Verdict } from "../../assembly/layout.ts";
 import type { Reason } from "../../assembly/layout.ts";
+import type { Restored } from "../dataplane/checkpoint.ts";
 import type {
-  Clock, Dataplane, Packet, SessionView, VppResult,
+  Clock, Dataplane, Packet, Result, SessionView, VppResult,
 } from "../dataplane/dataplane.ts";
-import { networkLayer } from "../input/pcap.ts";
+import { LINKTYPE_ETHERNET, networkLayer } from "../input/pcap.ts";
 import type { Capture, CapturedPacket, CaptureInterface } from "../input/pcap.ts";
+import { completed, hasPartialChecksum } from "./checksum.ts";
 
 const NS_PER_MS = 1_000_000n;
 const MS_PER_SECOND = 1000n;
@@ -40,6 +45,8 @@ export interface ReplayInput {
   replayed: Replayed[];
   /** Packets of the capture that carry no IP. */
   others: number;
+  /** Packets with partial checksums. */
+  partial: number;
 }
 
 /**
@@ -56,9 +63,21 @@ export function readInput(capture: Capture, interfaceNumber: InterfaceNumber): R
     const packet: Packet = {
       interface: numbers[captured.interface]!, bytes: captured.bytes.subarray(layer.offset),
     };
+    if (hasPartialChecksum(packet.bytes)) packet.flags = SlotFlag.PartialChecksum;
     replayed.push({ captured, offset: layer.offset, packet });
   }
-  return { replayed, others: capture.packets.length - replayed.length };
+  const partial = replayed.filter(({ packet }) => isPartial(packet)).length;
+  return { replayed, others: capture.packets.length - replayed.length, partial };
+}
+
+function isPartial({ flags = 0 }: Packet): boolean {
+  return (flags & SlotFlag.PartialChecksum) !== 0;
+}
+
+/** As it would have left the host that sent it: for an engine that can't be told. */
+export function whole(packet: Packet): Packet {
+  if (!isPartial(packet)) return packet;
+  return { interface: packet.interface, bytes: completed(packet.bytes) };
 }
 
 /** What one engine made of the input: everything that has to be equal on all of them. */
@@ -70,6 +89,16 @@ export interface Outcome {
   counters: [Reason, bigint][];
   sessions: SessionView[];
   traps: number;
+  /** The sessions as a checkpoint, and what came of the one that it began with; where asked for. */
+  checkpoint?: Uint8Array;
+  restored?: Restored;
+}
+
+/** The clock, nowMs, at the first packet and at the last. */
+export function clocksOf({ replayed }: ReplayInput): [number, number] {
+  const at = (packet: Replayed | undefined): number =>
+    packet === undefined ? 0 : Number((packet.captured.timestampNs / NS_PER_MS) & U32);
+  return [at(replayed[0]), at(replayed.at(-1))];
 }
 
 /** What an engine does next: a frame of packets that share a clock, or ending idle sessions. */
@@ -81,7 +110,10 @@ export function replay(dataplane: Dataplane, input: ReplayInput): Outcome {
   const results: VppResult[] = [];
   for (const step of steps(input)) {
     if ("age" in step) dataplane.age(WORKER, step.age, step.budget);
-    else results.push(...dataplane.process(WORKER, step.packets, step.clock));
+    else {
+      const done = dataplane.process(WORKER, step.packets, step.clock);
+      results.push(...done.map((result, i) => complete(step.packets[i]!, result)));
+    }
   }
   return {
     engine: dataplane.engine,
@@ -90,6 +122,13 @@ export function replay(dataplane: Dataplane, input: ReplayInput): Outcome {
     sessions: dataplane.sessions(),
     traps: dataplane.traps().length,
   };
+}
+
+/** An answer's checksum is whole; what passes bears the checksum that it came with, rewritten. */
+function complete(packet: Packet, result: Result): Result {
+  const { verdict, bytes } = result;
+  if (!isPartial(packet) || verdict !== Verdict.Pass || bytes === undefined) return result;
+  return { ...result, bytes: completed(bytes) };
 }
 
 export function byReason(counters: Map<Reason, bigint>): [Reason, bigint][] {
@@ -142,9 +181,11 @@ export function leavingPackets(
   input.replayed.forEach(({ captured, offset }, index) => {
     const { verdict, bytes } = results[index]!;
     if (verdict === Verdict.Drop || bytes === undefined) return;
-    const frame = Buffer.concat([captured.bytes.subarray(0, offset), bytes]);
+    const isAnswer = verdict === Verdict.Reply;
+    const link = captured.bytes.subarray(0, offset);
+    const frame = Buffer.concat([isAnswer ? turned(link, captured.linkType) : link, bytes]);
     // A link type belongs to an interface: where the other one has another, the packet stays.
-    const to = outgoing(bytes);
+    const to = isAnswer ? captured.interface : outgoing(bytes);
     const fits = to !== undefined && interfaces[to]?.linkType === captured.linkType;
     leaving.push({
       ...captured, interface: fits ? to : captured.interface, bytes: frame,
@@ -152,6 +193,17 @@ export function leavingPackets(
     });
   });
   return leaving;
+}
+
+const ETHERNET_ADDRESS_BYTES = 6;
+
+/** A link header back to its sender. */
+function turned(link: Uint8Array, linkType: number): Uint8Array {
+  if (linkType !== LINKTYPE_ETHERNET) return link;
+  const back = Uint8Array.from(link);
+  back.set(link.subarray(ETHERNET_ADDRESS_BYTES, 2 * ETHERNET_ADDRESS_BYTES), 0);
+  back.set(link.subarray(0, ETHERNET_ADDRESS_BYTES), ETHERNET_ADDRESS_BYTES);
+  return back;
 }
 
 /**

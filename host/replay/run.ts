@@ -9,23 +9,25 @@
 // Without --engine every engine that is here runs, and a line says why another one doesn't. The
 // report is the first engine's.
 
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import pc from "picocolors";
-import { INTERFACES_MAX, Stage } from "../../assembly/layout.ts";
+import { INTERFACES_MAX, Stage, Verdict } from "../../assembly/layout.ts";
 import { CommandError } from "../command-error.ts";
 import { coreHash } from "../dataplane/core.ts";
+import type { Restored } from "../dataplane/checkpoint.ts";
 import { PushRefused } from "../dataplane/dataplane.ts";
 import { VppError } from "../vpp/process.ts";
 import type { EngineName, ReplayOptions } from "./command.ts";
 import { compileProgram, ENGINES } from "./engines.ts";
-import type { CompiledProgram, Engine } from "./engines.ts";
+import type { Checkpoints, CompiledProgram, Engine } from "./engines.ts";
 import { readCapture, writeCapture } from "../input/pcap.ts";
-import type { Capture, CaptureInterface } from "../input/pcap.ts";
+import type { Capture, CaptureFormat, CaptureInterface } from "../input/pcap.ts";
 import { reasonText } from "../model/names.ts";
 import { FlowTable } from "../observe/flow.ts";
 import { reportBackends, reportCounters, reportFlows } from "../observe/report.ts";
 import type { Names } from "../observe/report.ts";
+import { reportNat, reportSessions } from "../observe/sessions.ts";
 import { conversations, reportConversations } from "../observe/summary.ts";
 import type { SummaryNames } from "../observe/summary.ts";
 import { readTuple } from "../observe/tuple.ts";
@@ -51,11 +53,18 @@ export async function runReplay(
     if (capture.packets.length === 0) return STATUS_DAMAGED;
   }
   const input = readInput(capture, interfaceNumber(source, options.interface, file));
-  const outcomes = await runEngines(program, input, options.engine, say);
+  const { checkpoint } = options;
+  const before = checkpoint !== undefined && existsSync(checkpoint) ? readBytes(checkpoint)
+    : undefined;
+  const checkpoints: Checkpoints = { save: checkpoint !== undefined };
+  if (before) checkpoints.restore = before;
+  const outcomes = await runEngines(program, input, options.engine, checkpoints, say);
   const [first, ...others] = outcomes as [Outcome, ...Outcome[]];
   sayInput(file, source, capture, input, say);
+  if (first.restored) sayRestored(checkpoint!, first.restored, say);
   sayReport(source, program, input, first, say);
   if (options.out !== undefined) writeLeaving(options.out, capture, source, input, first, say);
+  if (first.checkpoint) writeCheckpoint(checkpoint!, first, say);
   const equal = sayComparison(first, others, say);
   if (!equal) return STATUS_DIFFERENT;
   return capture.error === undefined ? 0 : STATUS_DAMAGED;
@@ -103,13 +112,14 @@ function interfaceNumber({ interfaces }: Source, fallback: string | undefined, f
 
 async function runEngines(
   program: CompiledProgram, input: ReplayInput, asked: EngineName[] | undefined,
-  say: (line: string) => void,
+  checkpoints: Checkpoints, say: (line: string) => void,
 ): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
   const engines = asked?.map((name) => ENGINES.find((engine) => engine.name === name)!) ?? ENGINES;
   for (const engine of engines) {
-    const absent = engine.absent();
-    if (absent === undefined) outcomes.push(await runEngine(engine, program, input));
+    const absent = engine.name === "vpp" && checkpoints.save
+      ? "it takes no checkpoint from a replay" : engine.absent();
+    if (absent === undefined) outcomes.push(await runEngine(engine, program, input, checkpoints));
     else if (asked === undefined && engine.name !== "node") {
       say(`engine ${engine.name}: skipped: ${absent}`);
     } else throw new CommandError(`engine ${engine.name}: ${absent}`);
@@ -118,14 +128,38 @@ async function runEngines(
 }
 
 async function runEngine(
-  engine: Engine, program: CompiledProgram, input: ReplayInput,
+  engine: Engine, program: CompiledProgram, input: ReplayInput, checkpoints: Checkpoints,
 ): Promise<Outcome> {
   try {
-    return await engine.replay(program, input);
+    return await engine.replay(program, input, checkpoints);
   } catch (error) {
+    if (/checkpoint/.test((error as Error).message)) {
+      throw new CommandError(`--checkpoint: ${(error as Error).message}`);
+    }
     if (!(error instanceof PushRefused || error instanceof VppError)) throw error;
     throw new CommandError(`engine ${engine.name}: ${error.message}`);
   }
+}
+
+function sayRestored(file: string, restored: Restored, say: (line: string) => void): void {
+  const { taken, endpointGone, peerGone, backendGone, refused } = restored;
+  const left = [
+    [endpointGone, "of endpoints that are gone"], [peerGone, "to nodes that are gone"],
+    [backendGone, "to backends that are gone"], [refused, "known already, or without room"],
+  ].filter(([count]) => count !== 0).map(([count, why]) => `${count} ${why}`);
+  say(`${file}: ${counted(taken, "session")} came back` +
+    (left.length === 0 ? "" : `; not: ${left.join(", ")}`));
+}
+
+function writeCheckpoint(
+  file: string, { checkpoint, sessions }: Outcome, say: (line: string) => void,
+): void {
+  try {
+    writeFileSync(file, checkpoint!);
+  } catch (error) {
+    throw new CommandError(`${file}: ${(error as Error).message}`);
+  }
+  say(`${file}: ${counted(sessions.length, "session")} left`);
 }
 
 function sayInput(
@@ -136,6 +170,9 @@ function sayInput(
   say(`core ${coreHash()} (build/margay.wasm, the bytes that VPP runs)`);
   say(`${file}: ${capture.format}, ${input.replayed.length} packets at ` +
     `${capture.interfaces.length} interfaces${others}`);
+  if (input.partial > 0) {
+    say(`${counted(input.partial, "packet")} had partial checksums: completed`);
+  }
   say(`judged by ${from}`);
 }
 
@@ -153,7 +190,8 @@ function sayReport(
   say("");
   const spread = manifests === undefined ? `; by backend: ${reportBackends(table, names)}` : "";
   say(`${table.flows().length} flows${spread}`);
-  say(`${first.sessions.length} sessions live; packets by reason:`);
+  say(`${reportSessions(first.sessions)}; ${reportNat(table)}`);
+  say("packets by reason:");
   say(reportCounters(first.counters, names));
   say("");
 }
@@ -166,6 +204,8 @@ export function authoredNames(
   return {
     end: (address) => owners.get(address) ?? address,
     reason: (reason) => typeof reason === "string" ? reason : reasonText(reason),
+    backend: (id) => compiler.backendAt(id)?.name ?? `backend ${id}`,
+    peer: (number) => program.peers?.[number - 1] ?? `node ${number}`,
     rule: ({ stage, policySlot, rule: index }, { tuple }) => {
       const rule = compiler.ruleAt(policySlot, index);
       if (rule === undefined || rule.policy !== undefined || rule.tier === undefined) {
@@ -173,7 +213,8 @@ export function authoredNames(
       }
       const side = stage === Stage.Egress ? "egress" : "ingress";
       // A denied flow bears no backend: those of a Service are alike, so that the first will do.
-      const service = program.services.find(({ address }) => address === tuple.destination);
+      const service = program.services.find(({ address, port }) =>
+        address === tuple.destination && port === tuple.destinationPort);
       const backend = service?.backends[0]?.address;
       const end = side === "egress" ? tuple.source : backend ?? tuple.destination;
       const policies = isolating(state, end, rule.tier, side);
@@ -183,14 +224,19 @@ export function authoredNames(
 }
 
 function namesOf({ program, interfaces }: Source, { compiler }: CompiledProgram): Names {
-  const backends = program.services.flatMap((service) => service.backends);
   const names = new Map([...interfaces].map(([name, number]) => [number, name]));
   return {
     interface: (number) => names.get(number) ?? "unknown",
     rule: (slot, rule) => compiler.ruleName(slot, rule) ?? `policy slot ${slot}, rule ${rule}`,
-    backend: (id) => backends[id]?.name ?? `backend ${id}`,
+    backend: (id) => compiler.backendAt(id)?.name ?? `backend ${id}`,
+    peer: (number) => program.peers?.[number - 1] ?? `node ${number}`,
     reason: (reason) => typeof reason === "string" ? reason : reasonText(reason),
   };
+}
+
+/** A pcap by that name; everything else is a pcapng, which keeps the interfaces' names. */
+function formatOf(file: string): CaptureFormat {
+  return /\.(pcap|cap|dmp)$/i.test(file) ? "pcap" : "pcapng";
 }
 
 function writeLeaving(
@@ -199,13 +245,23 @@ function writeLeaving(
 ): void {
   const outgoing = outgoingInterface(source, capture.interfaces);
   const leaving = leavingPackets(input, first.results, outgoing, capture.interfaces);
+  const format = formatOf(file);
   try {
     mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, writeCapture("pcapng", capture.interfaces, leaving));
+    writeFileSync(file, writeCapture(format, capture.interfaces, leaving));
   } catch (error) {
     throw new CommandError(`${file}: ${(error as Error).message}`);
   }
-  say(`${file}: ${leaving.length} packets leave, rewritten, at the interfaces they go to`);
+  const answers = first.results.filter(({ verdict, bytes }) =>
+    verdict === Verdict.Reply && bytes !== undefined).length;
+  const among = answers === 0 ? "" : `, ${counted(answers, "answer")} among them,`;
+  const where = format === "pcapng" ? ", at the interfaces they go to" : "";
+  say(`${file}: ${format}, ${counted(leaving.length, "packet")} that leave${among} rewritten` +
+    where);
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 /** A packet leaves by the interface of the endpoint that has its destination, else by an uplink. */

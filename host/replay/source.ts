@@ -119,10 +119,14 @@ function ownersOf(snapshot: Snapshot): Map<string, string> {
     for (const address of addresses) owners.set(address, `${namespace}/${owner?.name ?? name}`);
   }
   for (const { namespace, name, value } of snapshot.services) {
-    const { clusterIP, clusterIPs } = (value["spec"] ?? {}) as {
-      clusterIP?: string; clusterIPs?: string[];
+    const { clusterIP, clusterIPs, externalIPs = [] } = (value["spec"] ?? {}) as {
+      clusterIP?: string; clusterIPs?: string[]; externalIPs?: string[];
     };
-    for (const address of clusterIPs ?? [clusterIP ?? "None"]) {
+    const { loadBalancer } = (value["status"] ?? {}) as {
+      loadBalancer?: { ingress?: { ip?: string }[] };
+    };
+    const balancers = (loadBalancer?.ingress ?? []).map(({ ip = "None" }) => ip);
+    for (const address of [...clusterIPs ?? [clusterIP ?? "None"], ...externalIPs, ...balancers]) {
       if (isIP(address) !== 0) owners.set(address, `${namespace}/svc/${name}`);
     }
   }

@@ -247,7 +247,9 @@ function resultOf(judged: TracedPacket["judged"], bytes: Uint8Array | undefined)
     };
   }
   const { tuple: _, ...result } = judged;
-  if (judged.verdict !== Verdict.Pass) return { ...result, bytes: undefined };
+  // An answer is VPP's own: its TTL is what the program gave it.
+  if (judged.verdict === Verdict.Reply && bytes) return { ...result, bytes };
+  if (judged.verdict === Verdict.Drop) return { ...result, bytes: undefined };
   if (!bytes) return { ...result, verdict: Verdict.Drop, reason: "vpp-forward", bytes: undefined };
   return { ...result, bytes: beforeForwarding(bytes) };
 }

@@ -1,17 +1,22 @@
 // What margay/testing hands out: a cluster of manifests, and what became of flows in it. The types
 // that users see are public.ts'; matchers.ts asks for more.
-import { existsSync } from "node:fs";
-import { isAbsolute, join } from "node:path";
+import { dirname } from "node:path";
 import { Explainer, flowText } from "../cluster/explain.ts";
 import { FlowError } from "../cluster/flow.ts";
+import { Living, type Sent } from "../cluster/living.ts";
+import { resolveFlow } from "../cluster/resolve.ts";
 import type { FlowResult } from "../cluster/types.ts";
+import { AppliedFiles } from "./applied.ts";
+import { Changes } from "./change.ts";
 import { Ground } from "./ground.ts";
-import { FileError } from "./place.ts";
+import { FileError, type Written } from "./place.ts";
 import type {
-  ClusterOptions, FlowAnswer, FlowOptions, PacketAnswer, PolicyCluster, Source, Target,
+  ClusterOptions, FlowAnswer, FlowOptions, OpenFlow, PacketAnswer, PolicyCluster, Source, Target,
 } from "./public.ts";
-import { checksOf, resultsOf, type Check } from "./runner.ts";
-import { flowCase, NOWHERE, parseTestFile, type TestEndpoint } from "./testfile.ts";
+import { checksOf, resultsOf, sentCheck, type Check } from "./runner.ts";
+import { waitMessage, waitOf } from "./step.ts";
+import { flowCase, NOWHERE, parseTestFile, type Expectation, type TestEndpoint } from
+  "./testfile.ts";
 
 /** A flow's packets and what became of them. */
 export class Answer implements FlowAnswer {
@@ -21,8 +26,13 @@ export class Answer implements FlowAnswer {
   ) {}
 
   get packets(): PacketAnswer[] {
-    return this.results.map(({ flow, verdict, reason, at, stages }): PacketAnswer => ({
-      flow: flowText(flow), verdict, reason, ...(at === undefined ? {} : { at }),
+    return this.results.map(({
+      flow, verdict, reason, at, stages, nodes, ...rest
+    }): PacketAnswer => ({
+      flow: flowText(flow), verdict, reason, ...(at === undefined ? {} : { at }), nodes,
+      ...(rest.backend === undefined ? {} : { backend: rest.backend }),
+      ...(rest.destination === undefined ? {} : { destination: rest.destination }),
+      ...(rest.source === undefined ? {} : { source: rest.source }),
       stages: stages.map((stage) => ({
         stage: stage.stage, endpoint: stage.endpoint, verdict: stage.verdict,
         ...(stage.policy === undefined ? {} : { policy: stage.policy }),
@@ -53,18 +63,40 @@ export class End implements Target {
   }
 }
 
+/** Connections of a fork, by the text that opened them. */
+class Opened extends Answer implements OpenFlow {
+  constructor(
+    text: string, ground: Ground, checks: readonly Check[], results: readonly FlowResult[],
+    private readonly more: (kind: "sendOn" | "replyOn") => Answer,
+  ) {
+    super(text, ground, checks, results);
+  }
+
+  send(): FlowAnswer {
+    return this.more("sendOn");
+  }
+  reply(): FlowAnswer {
+    return this.more("replyOn");
+  }
+}
+
 export class ManifestCluster implements PolicyCluster {
   private constructor(
     readonly ground: Ground, private readonly manifests: readonly string[],
     readonly words: ReadonlySet<string>,
+    private readonly testPath: () => string | undefined,
+    /** Of a fork: where connections are; flow() asks beside them. */
+    private readonly living?: Living,
   ) {}
 
   static async open(
     manifests: readonly string[], { endpoints = {}, time }: ClusterOptions,
+    testPath: () => string | undefined = () => undefined,
   ): Promise<ManifestCluster> {
+    const without = new AppliedFiles().without(manifests);
     const ground = await unplaced(() => Ground.open(manifests, endpointsOf(endpoints),
-      time === undefined ? {} : { nowSeconds: secondsOf(time) }));
-    return new ManifestCluster(ground, manifests, new Set(Object.keys(endpoints)));
+      time === undefined ? { without } : { without, nowSeconds: secondsOf(time) }));
+    return new ManifestCluster(ground, manifests, new Set(Object.keys(endpoints)), testPath);
   }
 
   flow(text: string, { time }: FlowOptions = {}): FlowAnswer {
@@ -86,22 +118,63 @@ export class ManifestCluster implements PolicyCluster {
   }
 
   async fork(): Promise<PolicyCluster> {
-    return new ManifestCluster(await this.ground.fork(), this.manifests, this.words);
+    const ground = await this.ground.fork();
+    const living = new Living(await ground.cluster.fork(), ground.nowSeconds);
+    return new ManifestCluster(ground, this.manifests, this.words, this.testPath, living);
   }
 
-  apply(...paths: string[]): Promise<void> {
-    return unplaced(() => this.ground.apply(paths.map((path) => this.find(path))));
+  open(text: string): OpenFlow {
+    const living = this.own("open()");
+    const asked = unplacedNow(() => flowCase(text, this.words));
+    const answer = (sent: readonly Sent[]): ConstructorParameters<typeof Answer> => [
+      text, this.ground, sent.map(({ result }) => sentCheck(asked, result.flow, ALLOWED)),
+      sent.map(({ result }) => result),
+    ];
+    const opened = unplacedNow(() => living.open(resolveFlow(asked.flow, this.ground.world)));
+    return new Opened(...answer(opened), (kind) => unplacedNow(() =>
+      new Answer(...answer(opened.map(({ connection }) => living[kind](connection))))));
+  }
+
+  wait(time: number | string): void {
+    const living = this.own("wait()");
+    const milliseconds = typeof time === "number" ? time : waitOf(time);
+    if (milliseconds === undefined) throw new Error(waitMessage(String(time)));
+    living.wait(milliseconds);
+  }
+
+  apply(...manifests: string[]): Promise<void> {
+    return this.change((changes) => changes.apply(written(manifests)));
+  }
+
+  delete(...objects: string[]): Promise<void> {
+    return this.change((changes) => changes.delete(written(objects)));
   }
 
   close(): void {
+    this.living?.cluster.close();
     this.ground.close();
   }
 
-  /** From where the tests run, else from where the manifests lie. */
-  private find(path: string): string {
-    if (isAbsolute(path) || existsSync(path)) return path;
-    return this.manifests.map((folder) => join(folder, path)).find(existsSync) ?? path;
+  private own(what: string): Living {
+    if (this.living) return this.living;
+    throw new Error(`${what}: sessions are a fork's own: const s = await cluster.fork()`);
   }
+
+  /** Files from where the tests run, else from the test's own folder, else from the manifests'. */
+  private change(make: (changes: Changes) => Promise<void>): Promise<void> {
+    const test = this.testPath();
+    const folders = [".", ...(test === undefined ? [] : [dirname(test)]), ...this.manifests];
+    return unplaced(async () => {
+      await make(new Changes(this.ground, folders));
+      await this.living?.cluster.apply(this.ground.cluster.snapshot);
+    });
+  }
+}
+
+const ALLOWED: Expectation = { verdict: "allow" };
+
+function written(texts: readonly string[]): Written[] {
+  return texts.map((text) => ({ text, place: NOWHERE }));
 }
 
 function secondsOf(time: Date | string): number {

@@ -47,8 +47,13 @@ interface Decided {
 export class CoverageBook {
   private readonly known = new Map<string, Known>();
 
-  /** A file's tests, as they ran on a cluster. */
-  async add(tests: readonly RunTest[], cluster: Cluster): Promise<void> {
+  /**
+   * A file's tests, as they ran on a cluster, and what came of steps: a rule that decides there
+   * counts as missed, for steps are not run once more without it.
+   */
+  async add(
+    tests: readonly RunTest[], cluster: Cluster, stepped: readonly FlowResult[] = [],
+  ): Promise<void> {
     const sites = sitesOf(cluster.snapshot);
     for (const [key, site] of sites) {
       if (!this.known.has(key)) this.known.set(key, { ...site, decided: false, missed: false });
@@ -68,6 +73,10 @@ export class CoverageBook {
           if (isBorneOut) pushTo(bySite, key, flow);
         }
       });
+    }
+    for (const key of stepped.flatMap((result) => [...decidersOf(result)])) {
+      const known = this.known.get(key);
+      if (known) known.decided = known.missed = true;
     }
     await this.remove(sites, bySite, flows, cluster);
   }

@@ -11,7 +11,7 @@ import type { World } from "../cluster/world.ts";
 import { noManifests } from "../input/manifest.ts";
 import { applyManifests, readSnapshot, withPods, type ReadSnapshot, type SnapshotOptions } from
   "../input/snapshot.ts";
-import type { Finding, Snapshot } from "../model/snapshot.ts";
+import type { Finding, Manifest, Snapshot } from "../model/snapshot.ts";
 import { FileError } from "./place.ts";
 import { RuleBook } from "./rulebook.ts";
 import { netEnds, type Nets } from "./sources.ts";
@@ -36,6 +36,8 @@ export interface GroundOptions {
   stdin?: string;
   /** Unix time of flows that don't tell theirs. */
   nowSeconds?: number;
+  /** Files that are not there from the beginning: a step applies them later. */
+  without?: readonly string[];
 }
 
 export class Ground {
@@ -58,7 +60,7 @@ export class Ground {
     manifests: readonly string[], endpoints: readonly TestEndpoint[],
     options: GroundOptions = {},
   ): Promise<Ground> {
-    const read = readSnapshot(manifests, snapshotOptions(options));
+    const read = readSnapshot(manifests, firstOptions(options));
     if (read.objects.length === 0 && read.findings.length === 0) {
       throw new ManifestError([], noManifests(manifests, read.documents, "test"));
     }
@@ -86,8 +88,33 @@ export class Ground {
   }
 
   /** As `kubectl apply -f`: the running cluster gets the files' objects; sessions stay. */
-  async apply(paths: readonly string[]): Promise<void> {
-    const read = applyManifests(this.read, paths, snapshotOptions(this.options));
+  apply(paths: readonly string[]): Promise<void> {
+    return this.become(applyManifests(this.read, paths, snapshotOptions(this.options)));
+  }
+
+  /** The same of manifests that no file bears. */
+  applyText(text: string): Promise<void> {
+    const options = { ...snapshotOptions(this.options), stdin: text };
+    return this.become(applyManifests(this.read, ["-"], options));
+  }
+
+  /** As `kubectl delete`: those objects are gone, and what was made of them. */
+  delete(objects: ReadonlySet<Manifest>): Promise<void> {
+    const left = this.read.objects.filter((each) => !objects.has(each));
+    return this.become(applyManifests({ ...this.read, objects: left }, [],
+      snapshotOptions(this.options)));
+  }
+
+  get nowSeconds(): number | undefined {
+    return this.options.nowSeconds;
+  }
+
+  /** What the cluster is made of now. */
+  get objects(): readonly Manifest[] {
+    return this.read.objects;
+  }
+
+  private async become(read: ReadSnapshot): Promise<void> {
     refuse(read.findings);
     await refusing(this.cluster.apply(populated(read.snapshot, this.endpoints, this.words)));
     this.read = read;
@@ -95,8 +122,10 @@ export class Ground {
   }
 
   /** The same ground once more: what is applied to one, the other does not see. */
-  fork(): Promise<Ground> {
-    return Ground.of(this.read, this.endpoints, this.options);
+  async fork(): Promise<Ground> {
+    const words = new Map(this.words);
+    const cluster = await this.cluster.fork(words);
+    return new Ground(this.read, cluster, this.endpoints, words, this.options);
   }
 
   close(): void {
@@ -119,6 +148,11 @@ export class Ground {
 
 function snapshotOptions({ stdin }: GroundOptions): SnapshotOptions {
   return stdin === undefined ? { command: "test" } : { command: "test", stdin };
+}
+
+function firstOptions({ without, ...options }: GroundOptions): SnapshotOptions {
+  return without === undefined ? snapshotOptions(options)
+    : { ...snapshotOptions(options), without };
 }
 
 /** What the calculation finds wrong is a manifest's fault too. */

@@ -10,4 +10,4 @@ export type * from "./public.ts";
 expect.extend(matchers);
 
 export const cluster: typeof DeclaredCluster = (manifests, options = {}) =>
-  ManifestCluster.open([manifests].flat(), options);
+  ManifestCluster.open([manifests].flat(), options, () => expect.getState().testPath);

@@ -30,8 +30,8 @@ function readIssue(issue: Issue, path: Path, positions: Positions): Problem[] {
         return inside.flatMap((each) =>
           readIssue(each, [...path, ...each.path as Path], positions));
       }
-      return [{ ...place, message: `${where}expected allow, deny, reject or drop, or a map with ` +
-        "verdict, at, by" }];
+      return [{ ...place, message: where + (isObjects(path) ? "expected a text, or a list of texts"
+        : `expected allow, deny, reject or drop, or a map with ${FIELDS.expect.join(", ")}`) }];
     }
     case "invalid_type":
       return [{ ...place, message: `${where}${typeMessage(issue)}` }];
@@ -54,6 +54,11 @@ function readIssue(issue: Issue, path: Path, positions: Positions): Problem[] {
   }
 }
 
+/** apply and delete take one text, or several. */
+function isObjects(path: Path): boolean {
+  return path.some((step) => step === "apply" || step === "delete");
+}
+
 function typeMessage(issue: z.core.$ZodIssueInvalidType): string {
   const got = issue.input === undefined ? /received (\w+)/.exec(issue.message)?.[1] : undefined;
   const expected = { record: "a map", object: "a map", array: "a list", string: "text" }[
@@ -65,7 +70,8 @@ function typeMessage(issue: z.core.$ZodIssueInvalidType): string {
 /** Names of the fields of what stands at a path. */
 function fieldsAt(path: Path): string[] {
   const [top, , third] = path;
-  if (top === "tests") return third === "expect" ? FIELDS.expect : FIELDS.test;
+  if (top === "tests" && path.at(-1) === "expect") return FIELDS.expect;
+  if (top === "tests") return third === "steps" ? FIELDS.step : FIELDS.test;
   if (top === "endpoints") return third === "ports" ? FIELDS.port : FIELDS.endpoint;
   return FIELDS.file;
 }

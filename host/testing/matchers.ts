@@ -1,5 +1,6 @@
-// toBeAllowed, toBeDenied, toBeReachableOnlyBy: what vitest asks of flows. Messages are those of
-// `margay test`: which flows, what each end said, by which rule of whom.
+// toBeAllowed, toBeDenied, toBeRejected, toBeDropped, toBeReachableOnlyBy: what vitest asks of
+// flows. Messages are those of `margay test`: which flows, what each end said, by which rule of
+// whom.
 import { Explainer } from "../cluster/explain.ts";
 import { Answer, End, unplacedNow } from "./answer.ts";
 import type { Ground } from "./ground.ts";
@@ -23,6 +24,14 @@ function toBeAllowed(received: unknown): Match {
 
 function toBeDenied(received: unknown, by: DeniedBy = {}): Match {
   return matchFlow(received, "toBeDenied", { verdict: "deny", ...by });
+}
+
+function toBeRejected(received: unknown, reason?: string): Match {
+  return matchFlow(received, "toBeRejected", { verdict: "reject", reason });
+}
+
+function toBeDropped(received: unknown, reason?: string): Match {
+  return matchFlow(received, "toBeDropped", { verdict: "drop", reason });
 }
 
 function matchFlow(received: unknown, name: string, expected: Expectation): Match {
@@ -70,4 +79,6 @@ function findingsText(findings: readonly Finding[], ground: Ground): string {
   return [...shown, ...(more > 0 ? [`  and ${more} more like these`] : [])].join("\n");
 }
 
-export const matchers = { toBeAllowed, toBeDenied, toBeReachableOnlyBy };
+export const matchers = {
+  toBeAllowed, toBeDenied, toBeRejected, toBeDropped, toBeReachableOnlyBy,
+};

@@ -57,7 +57,7 @@ const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132 };
 export function planOnly(only: OnlyCase, { world, book, nets }: Ground): OnlyPlan {
   const place = ({ offset }: FlowError): Place => placeOf(only.to.parts, offset);
   const targets = placed(place, () => resolveTargets(only, world));
-  const limits = placed(place, () => scopeOf(only, targets));
+  const limits = placed(place, () => scopeOf(only, targets, world));
   const problems: Problem[] = [];
   const entries = only.entries.flatMap(({ entry, place }) =>
     gather(problems, () => [placed(() => place, () => (
@@ -114,10 +114,11 @@ function resolveTargets({ to }: OnlyCase, world: World): FlowEnd[] {
   throw new FlowError(text, "only: who may reach a pod or a node; that is neither", offset);
 }
 
-/** Of `shop/db:5432`, nothing but that port counts. */
-function scopeOf({ to: { flow } }: OnlyCase, targets: FlowEnd[]): Scope {
-  const { port, text, offset } = flow.to;
+/** Of `shop/db:5432`, nothing but that port counts; of a Service's, the port behind it. */
+function scopeOf({ to: { flow } }: OnlyCase, targets: FlowEnd[], world: World): Scope {
+  const { text, offset } = flow.to;
   const { protocol } = flow;
+  const port = portBehind(flow, world) ?? flow.to.port;
   if (port === undefined) {
     return protocol.written ? protocolScope(protocol.number, protocol.icmp, flow.text) : {};
   }
@@ -129,6 +130,16 @@ function scopeOf({ to: { flow } }: OnlyCase, targets: FlowEnd[]): Scope {
     if (found) return found;
   }
   throw new FlowError(`${text}:${port}`, noPort(text, port, targets), offset);
+}
+
+/** Where a Service's port leads to; undefined of other ends and other ports. */
+function portBehind({ to, protocol }: OnlyCase["to"]["flow"], world: World): number | undefined {
+  const [end] = resolveEnd(to, world, "to");
+  if (end?.kind !== "service") return undefined;
+  const known = world.services.get(end.service)?.ports ?? [];
+  const port = known.find((one) => to.port !== undefined &&
+    one.protocol === protocol.number && [one.port, one.name].includes(to.port));
+  return port && world.backends(end.address, port.protocol, port.port)[0]?.port;
 }
 
 /** An entry's traffic at one pod of `to`; undefined where that has no port of its name. */

@@ -6,6 +6,8 @@ import type { Problem, Place } from "./place.ts";
 
 /** Flows of one source and one target that went wrong by the same rules. */
 export interface Failure {
+  /** Of a test with steps: "step 3 of 4, line 25: send shop/api:40000 -> shop/db:5432". */
+  step?: string;
   /** "shop/web", "internet (93.184.215.14)". */
   from: string;
   /** How many of the pods of that name, where not all. */

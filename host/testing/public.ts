@@ -8,6 +8,11 @@
 //     expect(shop.flow('shop/api -> shop/db:5432')).toBeAllowed()
 //     expect(shop.to('shop/db')).toBeReachableOnlyBy(['shop/api -> 5432/tcp'])
 //   })
+//   test('a session outlives a lock-down', async () => {
+//     const s = await shop.fork(), session = s.open('shop/api:40000 -> shop/db:5432')
+//     await s.apply('lockdown.yaml')
+//     expect(session.send()).toBeAllowed()
+//   })
 
 /** A pod that only the test has: its namespace says so. Its address is handed out. */
 export interface PodEndpoint {
@@ -47,6 +52,13 @@ export interface PacketAnswer {
   reason: string;
   /** Where it was denied. */
   at?: string;
+  /** Where a Service led to: "shop/web-0". */
+  backend?: string;
+  /** "ip:port" of both ends, where NAT changed them. */
+  destination?: string;
+  source?: string;
+  /** The nodes whose programs judged it, in order. */
+  nodes: string[];
   /** What each end's policies said. */
   stages: { stage: string; endpoint: string; verdict: string; policy?: string; rule?: string }[];
 }
@@ -60,6 +72,14 @@ export interface FlowAnswer {
   readonly verdict: Verdict | "mixed";
   /** Who decided, as its author wrote it, and why. */
   explain(): string;
+}
+
+/** Connections that were opened: what became of the packets that opened them, and more of them. */
+export interface OpenFlow extends FlowAnswer {
+  /** One more packet of each, from its opener. */
+  send(): FlowAnswer;
+  /** One packet of each back, from its far end. */
+  reply(): FlowAnswer;
 }
 
 export interface FlowOptions {
@@ -86,10 +106,25 @@ export interface PolicyCluster {
   flow(text: string, options?: FlowOptions): FlowAnswer;
   to(end: string): Target;
   from(end: string): Source;
-  /** The same cluster once more: what is applied to it, this one does not see. */
+  /**
+   * The same cluster once more: what is applied to it, this one does not see, and its sessions are
+   * its own.
+   */
   fork(): Promise<PolicyCluster>;
-  /** As `kubectl apply -f`: files and folders, from the working directory or the manifests'. */
-  apply(...paths: string[]): Promise<void>;
+  /**
+   * Of a fork: opens connections, one for each pair of pods and addresses; of TCP with its
+   * handshake. They live on while manifests change. (flow() asks about new flows, beside them.)
+   */
+  open(text: string): OpenFlow;
+  /** Of a fork: moves its clock on; what is idle for too long ends. "90s", or milliseconds. */
+  wait(time: number | string): void;
+  /**
+   * As `kubectl apply -f`: files and folders, from the working directory, the test's or the
+   * manifests'; or manifests themselves.
+   */
+  apply(...manifests: string[]): Promise<void>;
+  /** As `kubectl delete`: "NetworkPolicy shop/db", or files that hold the objects. */
+  delete(...objects: string[]): Promise<void>;
   close(): void;
 }
 
@@ -109,6 +144,10 @@ interface PolicyMatchers<R = unknown> {
   toBeAllowed(): R;
   /** Every packet of the flow is denied by a policy. */
   toBeDenied(by?: DeniedBy): R;
+  /** Every packet of the flow is answered (TCP reset, ICMP unreachable), for this reason. */
+  toBeRejected(reason?: string): R;
+  /** Every packet of the flow is dropped, and by no policy, for this reason. */
+  toBeDropped(reason?: string): R;
   /** Exhaustive: every pod, node, address class and class of traffic is tried. */
   toBeReachableOnlyBy(entries: string[]): R;
 }

@@ -164,7 +164,16 @@ export class RuleBook {
   /** Prefixes that any rule of any node names, of either end. */
   allPrefixes(): LabelledPrefix[] {
     const units = [...this.nodes.values()].flatMap((node) => [...node.units.values()].flat());
-    return prefixes(units, ["source", "destination"]);
+    return [...prefixes(units, ["source", "destination"]), ...this.sourceRanges()];
+  }
+
+  /** Prefixes of clients that Services let in (loadBalancerSourceRanges). */
+  private sourceRanges(): LabelledPrefix[] {
+    return [...this.nodes.values()].flatMap(({ program: { services, sets = [] } }) => {
+      const ids = new Set(services.flatMap(({ sourceRanges }) => sourceRanges ?? []));
+      return sets.filter(({ id }) => ids.has(id)).flatMap(({ id, members }) =>
+        [...members].map((prefix) => ({ prefix, label: `set ${id}` })));
+    });
   }
 
   /** Names of users' modules that judge flows to these ends. */

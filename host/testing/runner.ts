@@ -43,12 +43,12 @@ export interface PlannedTest {
   exhaustive?: Exhaustive;
 }
 
-/** Looks up what the tests name. Throws FileError with all that can't be found. */
+/** Looks up what tests without steps name. Throws FileError with all that can't be found. */
 export function plan(file: TestFile, ground: Ground, pattern?: RegExp): PlannedTest[] {
   const problems: Problem[] = [];
   const planned: PlannedTest[] = [];
   for (const test of file.tests) {
-    if (pattern && !pattern.test(test.name)) continue;
+    if (test.steps || (pattern && !pattern.test(test.name))) continue;
     planned.push(...gather(problems, () => [planTest(test, ground)]));
   }
   // The same text in several tests, or several times in one, is one mistake a place.
@@ -80,6 +80,17 @@ export function checksOf(
       flow: timed(each, nowSeconds), expected, from: endLabel(flow.from, each.from),
       to: endLabel(flow.to, each.to), traffic: flowTraffic(each),
     }));
+}
+
+/** A packet of a connection under way, as a check. */
+export function sentCheck(
+  { flow }: FlowCase, sent: Flow, expected: Expectation,
+): Check {
+  const [from, to] = sent.isReply ? [flow.to, flow.from] : [flow.from, flow.to];
+  return {
+    flow: sent, expected, from: endLabel(from, sent.from), to: endLabel(to, sent.to),
+    traffic: flowTraffic(sent),
+  };
 }
 
 /** "shop/web"; of a name that means addresses both: "partner (203.0.113.1)". */

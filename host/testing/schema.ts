@@ -3,7 +3,7 @@
 //
 //   kind: PolicyTest
 //   manifests: [., ../base]            endpoints: { stranger: { namespace: other } }
-//   tests:  to + allow / deny / only  │  from + allow / deny  │  flow + expect
+//   tests:  to + allow / deny / only  │  from + allow / deny  │  flow + expect  │  steps
 //
 // What one field says of another (to or from, never both) stands in testfile.ts, with positions.
 // Source: zod 4 (strict objects, JSON Schema draft 2020-12).
@@ -34,9 +34,40 @@ const Expectation = z.strictObject({
   at: z.enum(["untracked", "pre-dnat", "egress", "forward-in", "forward-out", "ingress", "host"])
     .optional().describe("the stage that decided"),
   by: z.string().optional().describe("the policy: NetworkPolicy shop/db, or with its ingress[0]"),
+  reason: z.string().optional().describe("of a drop or reject: no-backend, source-range …"),
+  backend: z.string().optional().describe(
+    "where a Service led to: shop/web-0, or its address and port; in steps, same: the backend of " +
+    "the flow to that Service before",
+  ),
+  source: z.string().optional().describe(
+    "what the receiver sees as source: kept, or the address that NAT puts in its place",
+  ),
 });
 
 const Ends = z.array(z.string()).min(1);
+
+const Objects = z.union([z.string().min(1), Ends]);
+const FLOW = "FROM[:PORT] -> TO[:PORT][/PROTO]";
+
+const Step = z.strictObject({
+  open: z.string().optional().describe(`${FLOW}: opens it; of TCP with its handshake`),
+  send: z.string().optional().describe(
+    `${FLOW}: one more packet of what was opened so, from its opener`,
+  ),
+  reply: z.string().optional().describe(
+    `${FLOW}, as its opener wrote it: a packet back, from the far end`,
+  ),
+  apply: Objects.optional().describe(
+    "files or folders of manifests, from this file's folder, or manifests themselves: they " +
+    "replace those of the same kind, namespace and name",
+  ),
+  delete: Objects.optional().describe(
+    "objects that go: Kind namespace/name, or files that hold them",
+  ),
+  wait: z.string().optional().describe("moves the clock: 500ms, 90s, 5m, 2h"),
+  expect: z.union([Verdict, Expectation]).optional()
+    .describe("of open, send and reply; allow when absent"),
+}).describe("one of open, send, reply, apply, delete, wait");
 
 const Test = z.strictObject({
   name: z.string().min(1),
@@ -50,7 +81,9 @@ const Test = z.strictObject({
   ),
   flow: z.string().optional().describe("FROM[:PORT] -> TO[:PORT][/PROTO]"),
   expect: z.union([Verdict, Expectation]).optional(),
-  steps: z.array(z.unknown()).optional().describe("stateful steps: not in this version"),
+  steps: z.array(Step).min(1).optional().describe(
+    "one after the other, on a cluster of their own whose sessions live on",
+  ),
   time: z.iso.datetime({ offset: true }).optional().describe("when it happens; now when absent"),
 });
 
@@ -65,14 +98,21 @@ export const PolicyTest = z.strictObject({
 export type PolicyTestDocument = z.infer<typeof PolicyTest>;
 export type TestDocument = z.infer<typeof Test>;
 export type EndpointDocument = z.infer<typeof Endpoint>;
+export type StepDocument = z.infer<typeof Step>;
 export type ExpectationDocument = z.infer<typeof Expectation>;
 
+/** A step is one of these. */
+export const ACTIONS = ["open", "send", "reply", "apply", "delete", "wait"] as const;
+
 /** Fields by what holds them, for "did you mean". */
-export const FIELDS: Record<"file" | "endpoint" | "port" | "test" | "expect", string[]> = {
+export const FIELDS: Record<
+  "file" | "endpoint" | "port" | "test" | "step" | "expect", string[]
+> = {
   file: Object.keys(PolicyTest.shape),
   endpoint: Object.keys(Endpoint.shape),
   port: Object.keys(Port.shape),
   test: Object.keys(Test.shape),
+  step: Object.keys(Step.shape),
   expect: Object.keys(Expectation.shape),
 };
 
@@ -80,6 +120,9 @@ export const FIELDS: Record<"file" | "endpoint" | "port" | "test" | "expect", st
 export function printSchema(): string {
   const schema = z.toJSONSchema(PolicyTest, {
     override({ zodSchema, jsonSchema }) {
+      if (zodSchema === (Step as z.core.$ZodType)) {
+        jsonSchema.oneOf = ACTIONS.map((action) => ({ required: [action] }));
+      }
       if (zodSchema !== (Test as z.core.$ZodType)) return;
       jsonSchema.oneOf = [
         { required: ["to"] }, { required: ["from"] }, { required: ["flow", "expect"] },

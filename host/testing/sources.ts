@@ -66,7 +66,7 @@ export function sourceLabel(end: FlowEnd): string {
   switch (end.kind) {
     case "pod": return `${end.pod.namespace}/${end.pod.owner?.name ?? end.pod.name}`;
     case "node": return `node:${end.node.name}`;
-    case "service": return end.service;
+    case "service": return end.via ?? end.service;
     case "address": return end.address;
   }
 }

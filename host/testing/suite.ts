@@ -3,11 +3,13 @@
 import { readFileSync } from "node:fs";
 import { NoPath } from "../cluster/path.ts";
 import { PushRefused } from "../dataplane/dataplane.ts";
+import { AppliedFiles } from "./applied.ts";
 import { CoverageBook, type Coverage } from "./coverage.ts";
 import { Ground, ManifestError } from "./ground.ts";
 import type { FileOutcome } from "./outcome.ts";
 import { FileError, type Problem } from "./place.ts";
 import { outcomes, plan, runPlanned } from "./runner.ts";
+import { runSteps, type SteppedTest } from "./stepper.ts";
 import { parseTestFile, type TestFile } from "./testfile.ts";
 
 export interface SuiteOptions {
@@ -22,6 +24,7 @@ export interface SuiteOptions {
 export class Suite {
   private readonly grounds = new Map<string, Promise<Ground>>();
   private readonly book = new CoverageBook();
+  private readonly applied = new AppliedFiles();
 
   constructor(private readonly options: SuiteOptions) {}
 
@@ -45,16 +48,27 @@ export class Suite {
     if (pattern && !file.tests.some(({ name }) => pattern.test(name))) return [];
     const ground = await this.ground(file);
     const tests = runPlanned(plan(file, ground, pattern), ground.cluster);
-    if (this.options.coverage) await this.book.add(tests, ground.cluster);
-    return outcomes(tests, file, ground.cluster);
+    const told = outcomes(tests, file, ground.cluster);
+    const stepped: SteppedTest[] = [];
+    for (const test of file.tests) {
+      if (!test.steps || (pattern && !pattern.test(test.name))) continue;
+      stepped.push(await runSteps(test, ground, file));
+    }
+    if (this.options.coverage) {
+      const packets = stepped.flatMap((each) => each.packets);
+      await this.book.add(tests, ground.cluster, packets.map(({ result }) => result));
+    }
+    const all = [...told, ...stepped.map(({ outcome }) => outcome)];
+    return all.sort((a, b) => a.place.line - b.place.line || a.place.column - b.place.column);
   }
 
   private ground(file: TestFile): Promise<Ground> {
     const { manifests, endpoints } = file;
-    const key = JSON.stringify([manifests, endpoints.map(({ place, ...rest }) => rest)]);
+    const without = this.applied.without(manifests, file);
+    const key = JSON.stringify([manifests, endpoints.map(({ place, ...rest }) => rest), without]);
     let ground = this.grounds.get(key);
     if (!ground) {
-      ground = Ground.open(manifests, endpoints, this.options);
+      ground = Ground.open(manifests, endpoints, { ...this.options, without });
       this.grounds.set(key, ground);
     }
     return ground;

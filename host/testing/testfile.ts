@@ -2,7 +2,7 @@
 // said with line and column, all of it at once; names of pods are looked up later, when the
 // manifests are there (runner.ts).
 //
-//   to + allow/deny/only     from + allow/deny     flow + expect     steps: refused by name
+//   to + allow/deny/only     from + allow/deny     flow + expect     steps (step.ts)
 import { dirname, isAbsolute, join } from "node:path";
 import { FlowError, parseFlow, parseOnly } from "../cluster/flow.ts";
 import type { FlowText, OnlyText } from "../cluster/flow.ts";
@@ -14,10 +14,9 @@ import type { ContainerPort } from "../model/snapshot.ts";
 import { FileError, Positions } from "./place.ts";
 import type { Place, Problem, Written } from "./place.ts";
 import { PolicyTest } from "./schema.ts";
+import { expectationOf, readSteps, SAME, type Step } from "./step.ts";
 import type { EndpointDocument, PolicyTestDocument, TestDocument } from "./schema.ts";
 import { readIssues } from "./issues.ts";
-
-export const STEPS_LATER = "stateful steps come with sessions and NAT";
 
 /** An end that exists in this test alone. */
 export interface TestEndpoint {
@@ -38,6 +37,12 @@ export interface Expectation {
   at?: Stage;
   /** "NetworkPolicy shop/db", perhaps with its "ingress[0]" behind it. */
   by?: string;
+  /** Where the Service led to: "shop/web-0", "10.65.0.9:80"; in steps "same". */
+  backend?: string;
+  /** What the receiver sees as source: "kept", or the address that NAT put in. */
+  source?: string;
+  /** Of a drop or a reject: "no-backend". */
+  reason?: string;
 }
 
 /** A flow, which the file may have in two places: "shop/web" of allow, "shop/db:5432" of to. */
@@ -68,6 +73,7 @@ export interface TestCase {
   listed: ListedFlow[];
   flow?: FlowCase & { expected: Expectation };
   only?: OnlyCase;
+  steps?: Step[];
   /** Unix time in seconds. */
   nowSeconds?: number;
 }
@@ -176,7 +182,14 @@ class Reader {
     const read: TestCase = { name: test.name, place, listed: [] };
     if (test.time !== undefined) read.nowSeconds = Math.floor(Date.parse(test.time) / 1000);
     if (test.steps !== undefined) {
-      this.problem(key("steps"), `steps: ${STEPS_LATER}`);
+      this.alone(test, key);
+      const flowCase = (text: string, path: Path): FlowCase | undefined => {
+        const parts = [{ from: 0, place: this.positions.value(path) }];
+        const flow = this.flowText(text, parts);
+        return flow && { flow, parts };
+      };
+      const reader = { positions: this.positions, problems: this.problems, flowCase };
+      read.steps = readSteps(test.steps, at("steps"), reader);
       return read;
     }
     this.shape(test, place, key);
@@ -192,13 +205,20 @@ class Reader {
     return read;
   }
 
+  /** Steps say all that they expect themselves. */
+  private alone(test: TestDocument, key: (field: string) => Place): void {
+    for (const field of ["to", "from", "flow", "allow", "deny", "only", "expect"] as const) {
+      if (test[field] !== undefined) this.problem(key(field), `${field}: does not go with steps`);
+    }
+  }
+
   /** Which fields go together. */
   private shape(test: TestDocument, place: Place, key: (field: string) => Place): void {
     const has = (field: keyof TestDocument): boolean => test[field] !== undefined;
     const ends = (["to", "from", "flow"] as const).filter(has);
     if (ends.length !== 1) {
       const which = ends.length === 0 ? "none" : ends.join(" and ");
-      this.problem(place, `a test has one of to, from and flow; this one has ${which}`);
+      this.problem(place, `a test has one of to, from, flow and steps; this one has ${which}`);
       return;
     }
     const [end] = ends as [string];
@@ -239,7 +259,11 @@ class Reader {
     const flow = this.flowText(text, parts);
     const { expect } = test;
     if (flow === undefined || expect === undefined) return;
-    const expected = typeof expect === "string" ? { verdict: expect } : expect;
+    const expected = expectationOf(expect);
+    if (expected.backend === SAME) {
+      this.problem(this.positions.key([...path.slice(0, -1), "expect", "backend"]),
+        "backend: same is of steps; a flow alone has none before it");
+    }
     read.flow = { flow, parts, expected };
   }
 

@@ -47,6 +47,7 @@ function recorder(answer: (packet: Packet) => Result): Dataplane & { seen: Seen 
     age: (_worker, nowMs) => seen.aged.push(nowMs),
     counters: () => new Map([[Reason.Allowed, 3n]]),
     sessions: () => [], traps: () => [],
+    saveSessions: () => new Uint8Array(), restoreSessions: () => 0,
   };
 }
 
@@ -101,6 +102,16 @@ describe("a replay", () => {
     expect(Buffer.compare(leave(1)[0]!.bytes, Buffer.concat([ETHERNET, longer]))).toBe(0);
     expect(leave(undefined)[0]!.interface).toBe(0);
     expect(leave(2)[0]!.interface).toBe(0); // another link type
+  });
+
+  it("replay-answers: an answer leaves where the packet came in, back to its sender", () => {
+    const capture = captureAt(0n);
+    const input = readInput(capture, number);
+    const answer = { ...dropped(), verdict: Verdict.Reply, bytes: ip };
+    const [back] = leavingPackets(input, [answer], () => 1, capture.interfaces);
+    expect(back!.interface).toBe(0);
+    expect(Buffer.from(back!.bytes).toString("hex")).toBe(
+      `020000000001ffffffffffff0800${ip.toString("hex")}`);
   });
 
   it("two engines differ where packets, counters, sessions or traps do", () => {

@@ -30,7 +30,7 @@ describe("margay replay --program", () => {
     const run = margay("replay", CAPTURE, "--program", PROGRAM, ...node);
     expect(run.error).toBe("");
     expect(run.status).toBe(0);
-    const rows = run.lines.filter((line) => / > 10\.96\.0\.80:80 .* web\/pages$/.test(line));
+    const rows = run.lines.filter((line) => / > 203\.0\.113\.80:80 .* web\/pages$/.test(line));
     expect(rows.length).toBeGreaterThanOrEqual(4);
     for (const row of rows) {
       expect(row).toMatch(/^eth0 .* web-[12] 10\.65\.0\.\d+:8080 .* pass +web\/pages$/);
@@ -99,7 +99,7 @@ describe("the command's errors", () => {
     const capture = readCaptureFile(CAPTURE);
     const first = [capture.packets.find(({ linkType, bytes }) => {
       const tuple = readTuple(bytes.subarray(networkLayer(linkType, bytes)!.offset))!;
-      return tuple.source === "198.51.100.7" && tuple.destination === "10.96.0.80";
+      return tuple.source === "198.51.100.7" && tuple.destination === "203.0.113.80";
     })!];
     const face = { linkType: 1, snapLength: 0 };
     const plain = file("plain.pcap", writeCapture("pcap", [face], first.map((packet) =>

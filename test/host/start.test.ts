@@ -7,11 +7,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { MANIFESTS, readShop } from "../../examples/capture/choose.ts";
-import { BLOCKED, plan, SPOOFED, VISITOR } from "../../examples/capture/visits.ts";
+import { BLOCKED, NODE, plan, SPOOFED, VISITOR } from "../../examples/capture/visits.ts";
 import { coreHash } from "../../host/dataplane/core.ts";
 import { compileProgram, ENGINES, openNode } from "../../host/replay/engines.ts";
+import type { CompiledProgram } from "../../host/replay/engines.ts";
 import { readCaptureFile } from "../../host/input/pcap.ts";
-import { FlowTable } from "../../host/observe/flow.ts";
+import { FlowTable, isSourceHidden } from "../../host/observe/flow.ts";
 import { conversations } from "../../host/observe/summary.ts";
 import type { Conversation } from "../../host/observe/summary.ts";
 import { printTuple, readTuple } from "../../host/observe/tuple.ts";
@@ -36,6 +37,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 describe("capture-real: the capture of the shop is judged as its programme says", () => {
   let source: Source;
+  let compiled: CompiledProgram;
   const shop = readShop();
   const visits = plan(shop);
   const table = new FlowTable();
@@ -44,7 +46,7 @@ describe("capture-real: the capture of the shop is judged as its programme says"
 
   beforeAll(async () => {
     source = await stateSource([MANIFESTS], undefined);
-    const compiled = await compileProgram(source.program);
+    compiled = await compileProgram(source.program);
     const input = readInput(readCaptureFile(CAPTURE), (name) => source.interfaces.get(name!)!);
     const { results } = replay(openNode(compiled), input);
     input.replayed.forEach(({ packet }, index) => table.add(packet, results[index]!));
@@ -64,13 +66,14 @@ describe("capture-real: the capture of the shop is judged as its programme says"
   });
 
   it("a visit to a Service went to the backend that the program chooses, and back", () => {
-    const backends = source.program.services.flatMap((service) => service.backends);
     const through = table.flows().filter(({ backend, drops }) =>
       backend !== undefined && drops.size === 0);
     expect(through.length).toBeGreaterThan(40);
     for (const { tuple, backend, return: back } of through) {
-      const server = answered.get(`${tuple.source} ${tuple.sourcePort}`);
-      expect(server, printTuple(tuple)).toBe(backends[backend!]!.address);
+      // To a source that is hidden, servers answer at the node, at the same port.
+      const server = answered.get(`${tuple.source} ${tuple.sourcePort}`) ??
+        answered.get(`${NODE[tuple.family === 4 ? 0 : 1]} ${tuple.sourcePort}`);
+      expect(server, printTuple(tuple)).toBe(compiled.compiler.backendAt(backend!)!.address);
       expect(back.packets).toBeGreaterThan(0);
     }
   });
@@ -91,12 +94,15 @@ describe("capture-real: the capture of the shop is judged as its programme says"
       "10.65.0.199 shop/svc/cache:6379/tcp drop: spoofed-source -",
       denied("198.51.100.66 shop/svc/web:80/tcp",
         "pre-dnat host.yaml GlobalNetworkPolicy platform.blocklist ingress[0]"),
+      "198.51.100.7 shop/svc/admin:80/tcp drop: source-range -",
       denied("198.51.100.7 shop/svc/api:80/tcp", api),
       denied("2001:db8:7::7 shop/svc/api:80/tcp", api),
       denied("guests/kiosk shop/svc/web:80/tcp",
         "ingress platform.yaml ClusterNetworkPolicy guests-stay-out ingress[0].from[0]"),
       denied("ops/toolbox shop/svc/payment:443/tcp",
         "ingress payment.yaml NetworkPolicy shop/payment ingress[1]"),
+      "shop/api shop/svc/catalogue:81/tcp reject: unknown-service-port -",
+      "shop/api shop/svc/gifts:80/tcp reject: no-backend -",
       denied("shop/blog kube-system/svc/kube-dns:53/udp",
         "egress platform.yaml GlobalNetworkPolicy platform.quarantine egress[0]"),
       denied("shop/payment 198.51.100.7:443/tcp", payment),
@@ -105,6 +111,27 @@ describe("capture-real: the capture of the shop is judged as its programme says"
         "egress platform.yaml GlobalNetworkPolicy platform.pods egress[0]"),
       denied("shop/web shop/svc/db:5432/tcp", `egress ${isolated("shop/web")}`),
     ]);
+  });
+
+  it("sources are hidden where they leave the pool, and at the office's way to the desk", () => {
+    expect(all.filter(({ sources }) => sources.size > 0).map(({ from, to, sources }) =>
+      [from, to, ...sources.keys()])).toEqual([
+      ["shop/payment", "203.0.113.10:443/tcp", "node:node-1"],
+      ["shop/mail", "192.0.2.25:25/tcp", "node:node-1"],
+      ["192.168.10.50", "shop/svc/admin:80/tcp", "node:node-1"],
+    ]);
+    for (const { tuple, return: back } of table.flows().filter(isSourceHidden)) {
+      expect(back.packets, printTuple(tuple)).toBeGreaterThan(1);
+    }
+  });
+
+  it("a visitor has one pod of the pages, by both its ways", () => {
+    for (const visitor of VISITOR) {
+      const pages = all.filter(({ from, to, verdict }) =>
+        from === visitor && /svc\/web|node-1/.test(to) && verdict === "pass");
+      expect(pages).toHaveLength(2);
+      expect(new Set(pages.flatMap(({ backends }) => [...backends.keys()])).size).toBe(1);
+    }
   });
 
   it("sources that a pod may not have are dropped before any policy", () => {
@@ -168,8 +195,10 @@ describe("start-report: npm start", () => {
     if (!tsharkInstalled) return;
     expect(tsharkFilter(out, BAD_CHECKSUM)).toEqual([]);
     expect(tsharkFilter(out, GOOD_CHECKSUM).length).toBe(packets.length);
-    expect(tsharkFilter(out, "ip.src == 10.96.0.80 && tcp.srcport == 80").length)
+    expect(tsharkFilter(out, "ip.src == 203.0.113.80 && tcp.srcport == 80").length)
       .toBeGreaterThan(10);
-    expect(tsharkFilter(out, "ip.dst == 10.96.0.80 || ipv6.dst == fd00:96::80")).toEqual([]);
+    expect(tsharkFilter(out, "ip.dst == 203.0.113.80 || ipv6.dst == 2001:db8:80::80")).toEqual([]);
+    // Resets to those who asked where nobody is.
+    expect(tsharkFilter(out, "tcp.flags.reset == 1 && tcp.srcport in {80, 81}").length).toBe(4);
   });
 });

@@ -64,6 +64,7 @@ function testLines(file: FileOutcome, test: TestOutcome): string[] {
       `${classes} classes of traffic`));
   }
   for (const failure of test.failures.slice(0, FAILURES_MAX)) {
+    if (failure.step !== undefined) lines.push(`     ${failure.step}`);
     lines.push(
       `     ${failureHead(failure)}`,
       ...failure.explanation.map((each) => `       ${each}`),

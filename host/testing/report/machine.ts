@@ -10,6 +10,7 @@ import { flowText } from "./lines.ts";
 /** A failure in plain text: what was expected, what each end said, the line to paste. */
 function failureText(failure: Failure): string {
   return [
+    ...(failure.step === undefined ? [] : [failure.step]),
     `${flowText(failure)}  expected ${failure.expected}, got ${failure.got}`,
     ...failure.explanation.map((line) => `  ${line}`),
     failure.paste,
@@ -40,7 +41,8 @@ function testCase(file: FileOutcome, test: TestOutcome): string {
     `file="${xml(file.file)}" line="${test.place.line}"`;
   if (test.passed) return `${head}/>`;
   const failures = test.failures.map((failure) => {
-    const message = `${flowText(failure)}: expected ${failure.expected}, got ${failure.got}`;
+    const step = failure.step === undefined ? "" : `${failure.step}: `;
+    const message = `${step}${flowText(failure)}: expected ${failure.expected}, got ${failure.got}`;
     const text = failureText(failure);
     return `      <failure message="${xml(message)}">${xml(text)}</failure>`;
   });

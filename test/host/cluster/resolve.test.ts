@@ -9,7 +9,7 @@ import { smallServices, smallSnapshot } from "./small.ts";
 const words = new Map<string, FlowEnd[]>([
   ["partner", [{ kind: "address", address: "203.0.113.7" }]],
 ]);
-const world = new World(smallSnapshot(), smallServices, words);
+const world = new World(smallSnapshot(), new Map([["node1", smallServices]]), words);
 const resolve = (text: string): Flow[] => resolveFlow(parseFlow(text, world.words), world);
 const brief = (text: string): string[] => resolve(text).map((flow) =>
   `${endName(flow.from)} ${flow.from.address} > ${endName(flow.to)} ${flow.to.address} ` +

@@ -52,7 +52,7 @@ export function smallSnapshot(): Snapshot {
       manifest("Service", "shop", "quiet", { spec: { clusterIP: "None", ports: [{ port: 1 }] } }),
     ],
     endpointSlices: [], policies: [], tiers: [], networkSets: [], globalNetworkSets: [],
-    hostEndpoints: [], profiles: [], felixConfigurations: [],
+    hostEndpoints: [], profiles: [], felixConfigurations: [], serviceCIDRs: [],
     ipPools: [
       manifest("IPPool", "", "pool", { spec: { cidr: "10.65.0.0/16" } }),
       manifest("IPPool", "", "odd", { spec: { cidr: "93.184.0.0/16" } }),

@@ -1,13 +1,14 @@
 // Flows of a replay: which packets belong together, and what the report says of them.
 
 import { describe, expect, it } from "vitest";
-import { Reason, Verdict } from "../../../assembly/layout.ts";
+import { Reason, SessionFlag, Verdict } from "../../../assembly/layout.ts";
 import { openingPacket } from "../../../examples/capture/opening.ts";
 import type { Opening } from "../../../examples/capture/network.ts";
-import type { Packet, Result } from "../../../host/dataplane/dataplane.ts";
-import { FlowTable } from "../../../host/observe/flow.ts";
+import type { Packet, Result, SessionView } from "../../../host/dataplane/dataplane.ts";
+import { FlowTable, isSourceHidden } from "../../../host/observe/flow.ts";
 import type { FlowReason } from "../../../host/observe/flow.ts";
 import { reportBackends, reportCounters, reportFlows } from "../../../host/observe/report.ts";
+import { reportNat, reportSessions } from "../../../host/observe/sessions.ts";
 import { printTuple } from "../../../host/observe/tuple.ts";
 
 const ask: Opening = {
@@ -44,6 +45,7 @@ const names = {
   rule: (slot: number, rule: number) => `policy-${slot}/rule-${rule}`,
   backend: (id: number) => `backend-${id}`,
   reason: (reason: FlowReason) => `reason-${reason}`,
+  peer: (number: number) => `node-${number}`,
 };
 
 describe("flows", () => {
@@ -79,6 +81,43 @@ describe("flows", () => {
     expect(third).toContain(`pass, drop: 1 reason-${Reason.SessionTableFull}`);
     expect(third).toContain("as it came");
     expect(reportBackends(table, names)).toBe("none");
+  });
+
+  it("flows-nat: sources that NAT hides, nodes that packets are passed on to, answers", () => {
+    const table = new FlowTable();
+    const hidden = { ...asked, source: "192.168.0.1", sourcePort: 40001 };
+    table.add(packet(ask), pass(hidden, { backend: 7 }));
+    // Back to the node, which turns it back: still the opener's flow.
+    table.add(packet({ ...answer, destination: "192.168.0.1", destinationPort: 40001 }, 3),
+      pass(answered, { direction: 1, backend: 7 }));
+    const other = { ...ask, sourcePort: 4001 };
+    table.add(packet(other), pass(other, { reason: Reason.Forwarded, peer: 2, backend: 8 }));
+    const refused = { ...ask, sourcePort: 4002 };
+    table.add(packet(refused), {
+      ...drop(Reason.NoBackend), verdict: Verdict.Reply, bytes: openingPacket(answered),
+    });
+    expect(table.flows().map(isSourceHidden)).toEqual([true, false, false]);
+    const rows = reportFlows(table, names).split("\n").slice(1);
+    expect(rows[0]).toContain("backend-7 10.244.0.21:5353 from 192.168.0.1:40001");
+    expect(rows[0]).toMatch(/ 1\/1 .* pass/);
+    expect(rows[1]).toContain("as it came, to node-2");
+    expect(rows[2]).toMatch(new RegExp(` -  .*reject: 1 reason-${Reason.NoBackend}`));
+    expect(reportNat(table)).toBe("flows rewritten: 2 to a Service's backend, " +
+      "1 with another source, 1 passed on to another node");
+  });
+
+  it("flows-sessions: sessions by protocol, TCP's by what they have seen", () => {
+    const session = (protocol: number, flags: number) => ({ protocol, flags }) as SessionView;
+    const opening = SessionFlag.SynForward, both = opening | SessionFlag.SynReturn;
+    expect(reportSessions([
+      session(6, opening), session(6, both), session(17, 0),
+      session(6, both | SessionFlag.FinReturn), session(6, 0),
+      session(6, both | SessionFlag.FinReturn | SessionFlag.FinForward),
+      session(6, opening | SessionFlag.Reset),
+    ])).toBe("7 sessions live: 6 tcp (1 closed, 1 closing, 2 established, 1 opening, 1 reset), " +
+      "1 udp");
+    expect(reportSessions([])).toBe("0 sessions live");
+    expect(reportNat(new FlowTable())).toBe("no flow was rewritten");
   });
 
   it("what has no tuple is counted apart; counters of 0 are left out", () => {

@@ -13,6 +13,8 @@ const names = {
     WEB.includes(address) ? "shop/web" : [VIP, VIP6].includes(address) ? "shop/svc/api" : address,
   rule: ({ policySlot, rule }: StageRule) => policySlot === 9 ? "" : `rule ${policySlot}:${rule}`,
   reason: (reason: Result["reason"] | string) => `reason-${reason}`,
+  backend: (id: number) => `api-${id}`,
+  peer: (number: number) => `node-${number}`,
 };
 const packet = (source: string, destination: string, sourcePort: number, port = 80): Packet => ({
   interface: 1,
@@ -37,13 +39,17 @@ describe("conversations", () => {
     [WEB[0]!, VIP, 1000], [WEB[1]!, VIP, 1001], [WEB[2]!, VIP6, 1002],
   ] as const) {
     const one = packet(source, destination, port);
-    table.add(one, result(one));
+    table.add(one, result(one, port === 1002 ? {} : { backend: port - 996 }));
     table.add(one, result(one, { reason: Reason.Established, stages: [] }));
   }
   const denied = packet(WEB[0]!, VIP, 1003, 22);
   table.add(denied, result(denied, { ...drop, stages: stages.slice(0, 1) }));
   const outside = packet(WEB[2]!, "2001:db8::1", 1004);
   table.add(outside, result(outside, { stages: [] }));
+  const leaving = packet(WEB[1]!, "192.0.2.1", 1005);
+  table.add(leaving, result(leaving, {
+    stages: [], bytes: packet("192.168.0.1", "192.0.2.1", 1005).bytes, peer: 2,
+  }));
   const all = conversations(table, names);
 
   it("flows of the same ends, port, verdict and rules are one, over both families", () => {
@@ -51,8 +57,9 @@ describe("conversations", () => {
       from: "shop/web", to: "shop/svc/api:80/tcp", verdict: "pass",
       stages: [["egress", "rule 1:4"], ["staged ingress", "rule 2:0"]],
       flows: 3, forward: 6, return: 0,
+      backends: new Map([["api-4", 1], ["api-5", 1]]), sources: new Map(), peers: new Map(),
     });
-    expect(all).toHaveLength(3);
+    expect(all).toHaveLength(4);
   });
 
   it("another port, verdict or end is another conversation; bare IPv6 stands in brackets", () => {
@@ -69,9 +76,13 @@ describe("conversations", () => {
       "    3      6/0  shop/web  shop/svc/api:80/tcp   pass",
       "                egress          rule 1:4",
       "                staged ingress  rule 2:0",
+      "                backend         api-4 1, api-5 1",
       `    1      1/0  shop/web  shop/svc/api:22/tcp   drop: reason-${Reason.PolicyDenied}`,
       "                egress          rule 1:4",
       "    1      1/0  shop/web  [2001:db8::1]:80/tcp  pass",
+      "    1      1/0  shop/web  192.0.2.1:80/tcp      pass",
+      "                source          192.168.0.1",
+      "                passed on       node-2",
     ]);
   });
 });

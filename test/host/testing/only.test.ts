@@ -127,6 +127,32 @@ describe("test-only-exhaustive: every hole is found, in its class", () => {
     expect(await failures(allow(rule))).toEqual(expected);
   });
 
+  const SERVICE = `apiVersion: v1
+kind: Service
+metadata: { name: front, namespace: shop }
+spec:
+  type: LoadBalancer
+  selector: { app: db }
+  clusterIP: 10.96.0.80
+  ports: [{ name: sql, port: 80, targetPort: 5432 }]
+  loadBalancerSourceRanges: [203.0.113.128/25]
+status: { loadBalancer: { ingress: [{ ip: 192.0.2.80 }] } }
+---
+`;
+
+  test("a Service's port is the one behind it", async () => {
+    for (const to of ["shop/svc/front:80", "shop/svc/front:sql"]) {
+      expect(await failures("", ["shop/api"], SERVICE, to)).toEqual([]);
+      expect(await failures("", [], SERVICE, to)).toEqual(["shop/api -> shop/db:5432/tcp ALLOW"]);
+    }
+  });
+
+  test("a Service's source ranges are boundaries too", async () => {
+    const open = allow("protocol: TCP, destination: { ports: [5432] }");
+    expect(await failuresOf({ to: "192.0.2.80:80", allow: ["partner"] }, open, SERVICE))
+      .toEqual(["partner (203.0.113.1) -> 192.0.2.80:80/tcp DROP (source-range)"]);
+  });
+
   test("a prefix in allow, deny and flow is each class of its addresses", async () => {
     const half = allow("protocol: TCP, source: { nets: [203.0.113.128/25] }, " +
       "destination: { ports: [5432] }");

@@ -16,8 +16,8 @@ describe("what margay test prints", () => {
     const { status, text } = await good.run(["k8s"]);
     expect(steady(text)).toBe(`\
  ✓ k8s/db.test.yaml    3 tests, 11 flows  N ms
- ✓ k8s/shop.test.yaml  9 tests, 538 flows (471 exhaustive)  N ms
- 12 tests, 12 passed · 549 flows · N s · core 0000000 (the bytes that VPP runs)`);
+ ✓ k8s/shop.test.yaml  9 tests, 540 flows (471 exhaustive)  N ms
+ 12 tests, 12 passed · 551 flows · N s · core 0000000 (the bytes that VPP runs)`);
     expect(status).toBe(0);
   });
 

@@ -1,6 +1,6 @@
 // The manifests and tests of test/fixtures/session in a folder of a test's own, and `margay test`
 // run there: its lines, its complaints, its status.
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
@@ -27,6 +27,10 @@ export class Session {
   write(name: string, text: string): string {
     writeFileSync(this.path(name), text);
     return this.path(name);
+  }
+
+  read(name: string): string {
+    return readFileSync(this.path(name), "utf8");
   }
 
   /** Paths are of the folder, in and out. */

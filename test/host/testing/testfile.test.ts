@@ -119,7 +119,8 @@ tests:
       "7:44 tests[0].expect.verdct: unknown field",
       "7:62 tests[0].expect.at: expected untracked, pre-dnat, egress, forward-in, forward-out, " +
         "ingress or host",
-      "8:42 tests[1].expect: expected allow, deny, reject or drop, or a map with verdict, at, by",
+      "8:42 tests[1].expect: expected allow, deny, reject or drop, or a map with verdict, at, " +
+        "by, reason, backend, source",
     ]);
   });
 
@@ -132,9 +133,69 @@ tests:
       "1:1 kind: expected PolicyTest", "1:8 tests: at least 1 must be there"]);
   });
 
-  test("stateful steps are refused by name", () => {
-    expect(problems(`${HEAD}- name: a\n  steps:\n  - open: a/b -> c/d:1\n`)).toEqual([
-      "4:3 steps: stateful steps come with sessions and NAT"]);
+  test("steps that do nothing, several things, or what does not go together", () => {
+    expect(problems(`${HEAD}- name: a
+  flow: a/b -> c/d:1
+  steps:
+  - open: a/b -> c/d:x_
+    expect: maybe
+  - {}
+  - { open: a/b -> c/d:1, wait: 1s }
+  - wait: 90
+  - { apply: x.yaml, expect: allow }
+  - { opn: a/b -> c/d:1 }
+  - { apply: { a: b } }
+`).map((line) => line.replace(/; there are .*/, ""))).toEqual([
+      "7:13 tests[0].steps[0].expect: expected allow, deny, reject or drop, or a map with " +
+        "verdict, at, by, reason, backend, source",
+      "10:11 tests[0].steps[3].wait: expected text, got number",
+      "12:7 tests[0].steps[5].opn: unknown field; did you mean open?",
+      "13:14 tests[0].steps[6].apply: expected a text, or a list of texts",
+    ]);
+    expect(problems(`${HEAD}- name: a
+  flow: a/b -> c/d:1
+  steps:
+  - open: a/b -> c/d:x_
+  - {}
+  - { open: a/b -> c/d:1, wait: 1s }
+  - wait: 90
+  - wait: 8000m
+  - wait: 90 days
+  - { apply: x.yaml, expect: allow }
+- { name: b, steps: [{ wait: 1s }] }
+`.replace("wait: 90\n", 'wait: "90"\n')).map((line) => line.replace(/; .*/, ""))).toEqual([
+      "4:3 flow: does not go with steps",
+      '6:18 "c/d:x_": "x_" is no port: a number or a port\'s name',
+      "7:5 a step is one of open, send, reply, apply, delete, wait",
+      "8:5 a step is one of open, send, reply, apply, delete, wait",
+      '9:11 "90": a wait is a number with its unit, 500ms, 90s, 5m or 2h, at most 7 days',
+      '11:11 "90 days": a wait is a number with its unit, 500ms, 90s, 5m or 2h, at most 7 days',
+      "12:22 expect: goes with open, send and reply, not with apply",
+      "13:14 steps: none of them sends a packet, so nothing is tested",
+    ]);
+  });
+
+  test("steps, each with its line and what to expect", () => {
+    const [only] = read(`${HEAD}- name: a
+  steps:
+  - open: a/b:1 -> c/d:1
+  - apply: [x.yaml, y.yaml]
+  - delete: NetworkPolicy a/b
+  - wait: 1.5m
+  - reply: a/b:1 -> c/d:1
+    expect: { verdict: reject, reason: no-backend }
+`).tests;
+    expect(only!.steps!.map(({ place, ...step }) => [place.line, "flow" in step
+      ? [step.kind, step.flow.flow.text, step.expected] : step])).toEqual([
+      [5, ["open", "a/b:1 -> c/d:1", { verdict: "allow" }]],
+      [6, { kind: "apply", what: [
+        { text: "x.yaml", place: { file: FILE, line: 6, column: 13 } },
+        { text: "y.yaml", place: { file: FILE, line: 6, column: 21 } }] }],
+      [7, { kind: "delete", what: [
+        { text: "NetworkPolicy a/b", place: { file: FILE, line: 7, column: 13 } }] }],
+      [8, { kind: "wait", milliseconds: 90_000 }],
+      [9, ["reply", "a/b:1 -> c/d:1", { verdict: "reject", reason: "no-backend" }]],
+    ]);
   });
 
   test("fields that don't go together", () => {
@@ -146,8 +207,8 @@ tests:
 - { name: f, flow: a/b -> c/d:1, expect: allow, deny: [a/b] }
 - { name: g, to: a/b, allow: [c/d], expect: allow }
 `)).toEqual([
-      "3:11 a test has one of to, from and flow; this one has to and from",
-      "4:11 a test has one of to, from and flow; this one has none",
+      "3:11 a test has one of to, from, flow and steps; this one has to and from",
+      "4:11 a test has one of to, from, flow and steps; this one has none",
       "5:14 to: expects nothing; say allow, deny or only",
       "6:25 only: who may reach `to`; it goes with to, not with from",
       "7:14 flow: expect is missing",
