@@ -1,5 +1,5 @@
-// The compiled half of the pipeline bench: builds the driver (pipeline.c), the twin (twin.c) and
-// the core with a private memory, and talks to the driver.
+// The compiled half of the pipeline bench: builds the driver (pipeline.c), the twin
+// (twin*.c) and the core with a private memory, and talks to the driver.
 //
 //   start(inputs) ─► { "ready": hashes } ─► round(frames) ─► ns a packet of each variant ─► …
 import { execFileSync, spawn, spawnSync } from "node:child_process";
@@ -23,11 +23,15 @@ export function missing(): string | undefined {
 export async function buildDriver(): Promise<string> {
   mkdirSync(OUT, { recursive: true });
   const warnings = ["-std=c11", "-Wall", "-Wextra", "-Inative", "-Ibench"];
-  execFileSync("cc", [...warnings, ...TWIN_FLAGS, "-c", "bench/twin.c", "-o", `${OUT}/twin.o`],
-    { stdio: "inherit" });
-  execFileSync("cc", [...warnings, "-O2", "bench/pipeline.c", `${OUT}/twin.o`, LIBRARY,
-    `${WASMTIME}/lib/libwasmtime.a`, "-lpthread", "-ldl", "-lm", "-o", `${OUT}/pipeline`],
-  { stdio: "inherit" });
+  const parts = ["twin", "twin-opening"];
+  for (const part of parts) {
+    execFileSync("cc", [
+      ...warnings, ...TWIN_FLAGS, "-c", `bench/${part}.c`, "-o", `${OUT}/${part}.o`,
+    ], { stdio: "inherit" });
+  }
+  execFileSync("cc", [...warnings, "-O2", "bench/pipeline.c",
+    ...parts.map((part) => `${OUT}/${part}.o`), LIBRARY, `${WASMTIME}/lib/libwasmtime.a`,
+    "-lpthread", "-ldl", "-lm", "-o", `${OUT}/pipeline`], { stdio: "inherit" });
   await buildPrivateCore(`${OUT}/margay-private.wasm`);
   return `${OUT}/pipeline`;
 }

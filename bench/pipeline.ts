@@ -47,9 +47,11 @@ const SLOTS = FRAME_PACKETS_MAX * SLOT_BYTES;
 class NodeVariant {
   private readonly engine: NodeDataplane;
   private at = 0;
-  constructor(core: Uint8Array, flows: number, private readonly frames: Uint8Array) {
+  constructor(
+    core: Uint8Array, flows: number, records: Uint8Array, private readonly frames: Uint8Array,
+  ) {
     this.engine = new NodeDataplane(core, { memoryPages: pagesFor(flows) });
-    this.engine.push({ generation: GENERATION, modules: [], records: setup(flows) });
+    this.engine.push({ generation: GENERATION, modules: [], records });
     for (let i = 0; i < this.count; i++) this.run(256);
   }
   get count(): number {
@@ -111,14 +113,15 @@ async function row(flows: number, options: Options, program: string | undefined)
   const count = frames.length / FRAME_IN;
   const folder = mkdtempSync(join(tmpdir(), "margay-bench-"));
   try {
-    const node = new NodeVariant(core, flows, frames);
+    const records = await setup(flows);
+    const node = new NodeVariant(core, flows, records, frames);
     const hashes: Record<string, number> = { node: node.hash() };
     const times = new Map<string, number[]>();
     const note = (name: string, ns: number): void =>
       void times.set(name, [...(times.get(name) ?? []), ns]);
     let driver: Awaited<ReturnType<typeof startDriver>> | undefined;
     if (program) {
-      writeFileSync(join(folder, "setup.bin"), setup(flows));
+      writeFileSync(join(folder, "setup.bin"), records);
       writeFileSync(join(folder, "frames.bin"), frames);
       driver = await startDriver(
         program, options.core, join(folder, "setup.bin"), join(folder, "frames.bin"),

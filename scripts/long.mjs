@@ -1,17 +1,19 @@
 #!/usr/bin/env node
-// `npm run policy:long [-- pairs]` and `npm run fuzz:long [-- packets]`: the random suites at
-// length. The first compares program and slow twin on a million pairs of state and packet; the
-// second damages ten million packets, and a stream of control records for every hundred of them.
-// POLICY_SEED and FUZZ_SEED repeat a run.
+// `npm run policy:long [-- pairs]`, `npm run sessions:long [-- packets]` and
+// `npm run fuzz:long [-- packets]`: the random suites at length. The first compares program and slow
+// twin on a million pairs of state and packet; the second on sequences of a million packets; the
+// third damages ten million packets, and a stream of control records for every hundred of them.
+// POLICY_SEED, SEQUENCE_SEED and FUZZ_SEED repeat a run.
 import { spawnSync } from "node:child_process";
 
 const KINDS = {
   policy: { suite: "test/policy/agree.test.ts", count: "1000000", names: ["POLICY_PAIRS"] },
+  sessions: { suite: "test/sequence", count: "1000000", names: ["SEQUENCE_PACKETS"] },
   fuzz: { suite: "test/fuzz", count: "10000000", names: ["FUZZ_PACKETS"] },
 };
 const [kind, count = KINDS[kind]?.count] = process.argv.slice(2);
 if (!KINDS[kind] || !/^[1-9]\d*$/.test(count)) {
-  console.error("long: expected policy or fuzz, and a count, a whole number");
+  console.error("long: expected policy, sessions or fuzz, and a count, a whole number");
   process.exit(2);
 }
 const { suite, names } = KINDS[kind];

@@ -11,7 +11,8 @@ import type { Clock, Packet } from "../host/dataplane/dataplane.ts";
 import type { NodeDataplane } from "../host/dataplane/node.ts";
 
 const LANE = /function runFastLane\([\s\S]*?\n\}\n/;
-const NO_LANE = `function runFastLane(g: Generation, frame: usize, count: u32, tick: u32): u32 {
+const NO_LANE = `import { REST } from "./packet";
+function runFastLane(g: Generation, frame: usize, count: u32, tick: u32): u32 {
   for (let i: usize = 0; i < usize(count); i++) {
     store<u32>(frame + REST + (i << 2), u32(frame + FRAME_WINDOWS + i * ${WINDOW_BYTES}));
   }

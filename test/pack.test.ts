@@ -113,7 +113,7 @@ describe("packed: one tarball in an empty folder", () => {
     expect(bad.text).toContain("   db.test.yaml:9  only the API reaches the database\n" +
       "     shop/web (1 of 2 pods) -> shop/db:5432/tcp     expected deny, got ALLOW\n");
     expect(bad.text).toMatch(/ k8s\/db\.yaml:14 {2}NetworkPolicy shop\/db {2}ingress\[0\]/);
-    expect(bad.text).toContain(" 12 tests, 10 passed, 2 failed · 549 flows · ");
+    expect(bad.text).toContain(" 12 tests, 10 passed, 2 failed · 551 flows · ");
     expect(bad.text).toMatch(/ · \d+\.\d s · core [0-9a-f]{7} \(the bytes that VPP runs\)\n/);
     expect(bad.status).toBe(1);
   });

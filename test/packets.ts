@@ -12,6 +12,8 @@ export interface Spec {
   /** TCP flags as letters: S A F R P. */
   flags?: string;
   payload?: number;
+  /** The payload itself, in place of 0xa5. */
+  content?: Uint8Array;
   ttl?: number;
   /** ICMP type; echo request when absent. */
   icmpType?: number;
@@ -21,7 +23,7 @@ export interface Spec {
   /** IPv6: extension headers, each without its first byte (the next header). */
   extensions?: { number: number; body: Uint8Array }[];
   /** Which part of a datagram it is; offset in units of 8 bytes. IPv6 gets a fragment header. */
-  fragment?: { offset: number; more: boolean };
+  fragment?: { offset: number; more: boolean; identification?: number };
   /** UDP: send no checksum. */
   noChecksum?: boolean;
 }
@@ -66,7 +68,7 @@ export function packet(spec: Spec): Uint8Array {
 }
 
 function segment(spec: Spec, family: 4 | 6, number: number): Uint8Array {
-  const payload = new Uint8Array(spec.payload ?? 8).fill(0xa5);
+  const payload = spec.content ?? new Uint8Array(spec.payload ?? 8).fill(0xa5);
   const bytes = number === 6 ? 20 : number === 132 ? 12 : 8;
   const l4 = new Uint8Array(bytes + payload.length);
   const view = new DataView(l4.buffer);
@@ -103,7 +105,7 @@ function header4(
   const view = new DataView(out.buffer);
   out[0] = 0x40 | (header / 4);
   view.setUint16(2, out.length);
-  view.setUint16(4, 0x1234);
+  view.setUint16(4, spec.fragment?.identification ?? 0x1234);
   const { offset, more } = spec.fragment ?? { offset: 0, more: false };
   view.setUint16(6, spec.fragment ? offset | (more ? 0x2000 : 0) : 0x4000);
   out[8] = spec.ttl ?? 64;
@@ -122,8 +124,9 @@ function header6(
   const chain = [...spec.extensions ?? []];
   if (spec.fragment) {
     const body = new Uint8Array(7);
-    const { offset, more } = spec.fragment;
+    const { offset, more, identification = 0 } = spec.fragment;
     new DataView(body.buffer).setUint16(1, (offset << 3) | (more ? 1 : 0));
+    new DataView(body.buffer).setUint32(3, identification);
     chain.push({ number: 44, body });
   }
   const numbers = [...chain.map((each) => each.number), number];
@@ -142,7 +145,7 @@ function header6(
 }
 
 /** SCTP's checksum (RFC 9260, appendix A), bit by bit. */
-function crc32c(bytes: Uint8Array): number {
+export function crc32c(bytes: Uint8Array): number {
   let crc = 0xffffffff;
   for (const byte of bytes) {
     crc ^= byte;

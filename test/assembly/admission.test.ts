@@ -26,7 +26,7 @@ const numRuns = Number(process.env["FUZZ_RUNS"] ?? 1500);
 const Generated = SlotState.Generated, User = SlotState.User;
 
 function door(): NodeDataplane {
-  const dataplane = new NodeDataplane(core, { workers: BUDGETS.workers, memoryPages: 128 });
+  const dataplane = new NodeDataplane(core, { workers: BUDGETS.workers, memoryPages: 192 });
   dataplane.stage(configureRecord(BUDGETS));
   return dataplane;
 }

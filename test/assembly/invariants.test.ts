@@ -37,11 +37,12 @@ const STEP = /^(fastlane\/|pipeline\/(touchAll|finish)|lookup\/(matchTags|compar
  * What loops over packets that the fast lane left may call: heads of the slow path. (Of untracked
  * policies, which are asked of every packet where there are any, one family's is inlined.)
  */
-const SLOW = new RegExp("^(conntrack/settle|judge/|session/find|lookup/findSlowly|policy/|" +
-  "endpoint/endpointOfAddress|parser/(parse|parseChain|upperBytes)|pipeline/mayPose|" +
+const SLOW = new RegExp("^(conntrack/(settle|open)|judge/|session/find|lookup/findSlowly|policy/|" +
+  "pipeline/cutsAt|order/|ahead/|replies/|related/|fragment/|restored/|reply/|service/|nat/|" +
+  "endpoint/endpointOfAddress|parser/|entry/mayPose|" +
   "members/(classOfAddress|longest[46])|facts/findFacts|route/routeOf|header/ipv4/longHeaderSum)");
 /** What the loop over chunks calls, once for 24 packets. */
-const CHUNK = /^(pipeline\/(parseAll|decideAll|askUntracked)|lookup\/prefetch)\b/;
+const CHUNK = /^(pipeline\/decideAll|entry\/(parseAll|askUntracked)|lookup\/prefetch)\b/;
 
 describe("the core", () => {
   test("core-imports: the memory, a function table and prefetch, no more", () => {
@@ -51,7 +52,9 @@ describe("the core", () => {
       "env.memory memory", "env.table table", "host.prefetch function",
     ]);
     const exports = WebAssembly.Module.exports(compiled).map((each) => each.name);
-    expect(exports.sort()).toEqual(["age", "member", "process", "publish", "recover", "stage"]);
+    expect(exports.sort()).toEqual([
+      "age", "member", "process", "publish", "recover", "restore", "stage",
+    ]);
   });
 
   test("core-no-data: no data segment, no start function, no mutable global, no allocator", () => {

@@ -1,11 +1,10 @@
 // Maglev tables as the core builds them, read from its memory: as the slow reference says, the same
 // for every order of the backends, balanced, and little disturbed by a backend more or less. The
-// bounds: docs/decisions/0005-maglev-permutations.md. A service's block: assembly/service.ts.
+// bounds: docs/decisions/0005-maglev-permutations.md. Where a frontend names its group, and what a
+// group holds: assembly/frontend.ts, assembly/group.ts.
 // FUZZ_SEED repeats a run.
 import { describe, expect, test } from "vitest";
-import {
-  GENERATION_BYTES, GENERATION_RING, GENERATION_SERVICES, GENERATION_SERVICE_MASK, GENERATIONS,
-} from "../../assembly/layout.ts";
+import { SERVICES, SERVICES_HEADS, SERVICES_HEAD_MASK } from "../../assembly/layout.ts";
 import { Compiler } from "../../host/compile/program.ts";
 import { configureRecord } from "../../host/compile/records.ts";
 import { NodeDataplane } from "../../host/dataplane/node.ts";
@@ -16,7 +15,8 @@ import { BUDGETS, core, UPLINK, VIP4, VIP6 } from "../shop.ts";
 // The bounds hold for nearly all sets of backends, not by proof for all: the seed is fixed.
 const seed = Number(process.env["FUZZ_SEED"] ?? 7);
 const maglevSeed = 0x0123_4567_89ab_cdefn;
-const SERVICE_WIDTH = 19, SERVICE_BACKENDS = 20, SERVICE_SLOTS = 24, SERVICE_TABLE = 28;
+const FRONTEND_INTERNAL = 24, FRONTEND_NEXT = 52;
+const GROUP_BACKENDS = 0, GROUP_SLOTS = 4, GROUP_TABLE = 8, GROUP_WIDTH = 12;
 
 /** mulberry32 */
 function random(from: number): () => number {
@@ -61,41 +61,49 @@ interface Table {
   places: number[];
 }
 
-/** Builds tables in a core: a generation each. */
+/** Builds tables in a core: a change of one frontend each. */
 class Builder {
   private readonly dataplane = new NodeDataplane(core, { memoryPages: 512 });
-  private readonly compiler = new Compiler();
+  private readonly compiler = new Compiler(BUDGETS);
 
   constructor() {
     this.dataplane.stage(configureRecord({ ...BUDGETS, workers: 1, maglevSeed }));
   }
   async table(backends: Place[], maglevSlots?: number): Promise<Table> {
-    const family = backends[0]!.address.includes(":") ? 6 : 4;
-    const listed: Backend[] = backends.map((one) => ({ ...one, name: one.address }));
+    const groups = await this.groups([backends], maglevSlots);
+    return this.read(groups[0]!, sorted(backends));
+  }
+  /** Addresses of the groups that frontends of these backends get, by their chains' places. */
+  async groups(sets: Place[][], maglevSlots?: number): Promise<number[]> {
+    const family = sets[0]![0]!.address.includes(":") ? 6 : 4;
     const generation = this.dataplane.generation + 1;
     this.dataplane.push(await this.compiler.compile({
       endpoints: [{ name: "uplink", kind: "uplink", interfaces: [UPLINK], addresses: [] }],
-      services: [{
-        name: "web", address: family === 4 ? VIP4 : VIP6, port: 80, protocol: "tcp",
-        backends: listed, ...(maglevSlots === undefined ? {} : { maglevSlots }),
-      }],
+      services: sets.map((backends, i) => ({
+        name: `web-${i}`, address: family === 4 ? VIP4 : VIP6, port: 80 + i, protocol: "tcp",
+        backends: backends.map((one): Backend => ({ ...one, name: one.address })),
+        ...(maglevSlots === undefined ? {} : { maglevSlots }),
+      })),
       policies: [],
     }, generation));
-    return this.read(generation, sorted(backends));
-  }
-  private read(generation: number, set: Place[]): Table {
     const { view } = this.dataplane.memory;
-    const root = GENERATION_RING + (generation & (GENERATIONS - 1)) * GENERATION_BYTES;
-    const services = view.getUint32(root + GENERATION_SERVICES, true);
-    const mask = view.getUint32(root + GENERATION_SERVICE_MASK, true);
-    const blocks = Array.from({ length: mask + 1 }, (_, at) =>
-      view.getUint32(services + at * 8 + 4, true)).filter((each) => each !== 0);
-    expect(blocks).toHaveLength(1);
-    const block = blocks[0]!;
-    expect(view.getUint32(block + SERVICE_BACKENDS, true)).toBe(set.length);
-    const width = view.getUint8(block + SERVICE_WIDTH);
-    const slots = view.getUint32(block + SERVICE_SLOTS, true);
-    const table = view.getUint32(block + SERVICE_TABLE, true);
+    const word = (at: number): number => view.getUint32(at, true);
+    const heads = word(SERVICES + SERVICES_HEADS), mask = word(SERVICES + SERVICES_HEAD_MASK);
+    const groups: number[] = [];
+    for (let i = 0; i <= mask; i++) {
+      for (let at = word(heads + 4 * i); at; at = word(at + FRONTEND_NEXT)) {
+        groups.push(word(at + FRONTEND_INTERNAL));
+      }
+    }
+    expect(groups).toHaveLength(sets.length);
+    return groups;
+  }
+  private read(group: number, set: Place[]): Table {
+    const { view } = this.dataplane.memory;
+    const word = (at: number): number => view.getUint32(at, true);
+    expect(word(group + GROUP_BACKENDS)).toBe(set.length);
+    const width = word(group + GROUP_WIDTH);
+    const slots = word(group + GROUP_SLOTS), table = word(group + GROUP_TABLE);
     const places = Array.from({ length: slots }, (_, i) =>
       width === 1 ? view.getUint8(table + i) : view.getUint16(table + i * 2, true));
     const chosen = places.map((place) => `${set[place]!.address} ${set[place]!.port}`);
@@ -135,6 +143,14 @@ describe.each([4, 6] as const)("IPv%i", (family) => {
       expect((await builder.table([...backends].reverse())).chosen).toEqual(chosen);
     }
   });
+});
+
+test("maglev-shared: equal sets share a group, whatever their order and Service", async () => {
+  const builder = new Builder();
+  const backends = pods(30), other = pods(30);
+  const groups = await builder.groups([backends, shuffled(backends), other, shuffled(other)]);
+  expect(new Set(groups).size).toBe(2);
+  expect(new Set(await builder.groups([backends, backends.slice(1)])).size).toBe(2);
 });
 
 const sharesOf = (table: Table): Map<string, number> => {

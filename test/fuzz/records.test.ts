@@ -5,14 +5,18 @@
 import { expect, test } from "vitest";
 import { RecordKind, StageError } from "../../assembly/layout.ts";
 import { bindRecords } from "../../host/compile/program.ts";
-import { nodeProgram } from "../../host/compile/node.ts";
+import { NodeMemory, nodeProgram } from "../../host/compile/node.ts";
 import { configureRecord } from "../../host/compile/records.ts";
 import type { Push } from "../../host/dataplane/dataplane.ts";
 import { concat, moduleRecord, record } from "../../host/dataplane/record.ts";
 import type { Budgets, Program } from "../../host/model/program.ts";
-import { generate, type Case, type Packet } from "../policy/generate.ts";
+import type { NodeDevices, NodeState } from "../../host/model/state.ts";
+import { generate, type Packet } from "../policy/generate.ts";
 import { Random } from "../policy/random.ts";
 import { Runner } from "../policy/runner.ts";
+import { programOf } from "../sequence/engine.ts";
+import { changedSite, randomSite } from "../sequence/site.ts";
+import { Traffic } from "../sequence/traffic.ts";
 
 const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 0x7fffffff);
 const streams = Number(process.env["FUZZ_STREAMS"] ?? 5_000);
@@ -21,12 +25,17 @@ const ENGINE_STREAMS = 100;
 /** Small, so that the engine's memory is soon as it was. */
 const BUDGETS: Budgets = {
   workers: 1, sessions4Max: 64, sessions6Max: 64, endpointsMax: 64, servicesMax: 64, setsMax: 256,
-  classesMax: 512, members4Max: 1024, members6Max: 1024,
+  classesMax: 512, members4Max: 1024, members6Max: 1024, groupsMax: 256, backendsMax: 1024,
+  affinityMax: 64, fragmentsMax: 64,
 };
 const PAGES = 80;
 
 const GENERATED = 1;
 const KINDS = { body: 10, word: 6, drop: 1, double: 1, move: 1, header: 3, cut: 1 };
+const DEEP = new Set<number>([
+  RecordKind.ClassifierPart, RecordKind.Group, RecordKind.Frontend, RecordKind.GroupRemove,
+  RecordKind.FrontendRemove, RecordKind.BackendStates,
+]);
 const ABANDON = record(RecordKind.Abandon, 0, () => {});
 
 /** Cuts a stream into its records, headers and padding included. */
@@ -44,10 +53,10 @@ function recordsOf(stream: Uint8Array): Uint8Array[] {
 function damaged(random: Random, records: Uint8Array[]): Uint8Array {
   const list = records.map((each) => each.slice());
   for (let i = random.between(1, 3); i > 0; i--) {
-    // Bit vectors are the records that are read deepest, and there are few of them.
-    const blocks = list.flatMap((each, k) => each[0] === RecordKind.ClassifierPart ? [k] : []);
-    const at = blocks.length && random.chance(0.25)
-      ? random.pick(blocks) : random.below(list.length);
+    // Bit vectors and Services are the records that are read deepest, and there are few of them.
+    const deep = list.flatMap((each, k) => DEEP.has(each[0]!) ? [k] : []);
+    const at = deep.length && random.chance(0.35)
+      ? random.pick(deep) : random.below(list.length);
     const one = list[at]!;
     switch (random.weighted(KINDS)) {
       case "body":
@@ -76,6 +85,36 @@ function streamOf(push: Push, program: Program): Uint8Array[] {
   return [...modules, ...recordsOf(push.records), ...recordsOf(bindRecords(program))];
 }
 
+/** What a door opens with, and what then comes; packets of both. */
+interface Programs {
+  first: Program;
+  second: Program;
+  state: NodeState;
+  devices: NodeDevices;
+  packets: Packet[];
+}
+/** Many policies, and hardly a Service. */
+function ofPolicies(seed: number): Programs {
+  const one = generate(seed, 48), two = generate(seed + 0x10000, 48);
+  return {
+    first: nodeProgram(one.state, one.devices), second: nodeProgram(two.state, two.devices),
+    state: one.state, devices: one.devices, packets: [...one.packets, ...two.packets],
+  };
+}
+/** Services of all kinds, which have changed a few times in the second. */
+function ofServices(seed: number): Programs {
+  const random = new Random(seed), memory = new NodeMemory();
+  const site = randomSite(random);
+  const traffic = new Traffic(random.fork(), site);
+  const packets = Array.from({ length: 96 }, () => traffic.next());
+  let next = site;
+  for (let i = 0; i < 8; i++) next = changedSite(random.fork(), next);
+  return {
+    first: programOf(site, memory), second: programOf(next, memory), state: site.state,
+    devices: site.devices, packets,
+  };
+}
+
 /** An engine that runs one state, and the records that would bring it another; both intact. */
 class Door {
   private readonly running: Uint8Array;
@@ -88,19 +127,17 @@ class Door {
     this.running = runner.dataplane.memory.bytes.slice();
     this.empty = new Uint8Array(this.running.length);
   }
-  static async open(one: Case, two: Case): Promise<Door> {
+  static async open({ first, second, state, devices, packets }: Programs): Promise<Door> {
     const runner = new Runner(BUDGETS, PAGES);
     const { dataplane, compiler } = runner;
-    const first = nodeProgram(one.state, one.devices);
     const begun = await compiler.compile(first, 1);
     const opening = [configureRecord(BUDGETS), ...streamOf(begun, first)];
     dataplane.push(begun);
     dataplane.stage(bindRecords(first));
-    runner.adopt(first, one.state, one.devices);
-    const second = nodeProgram(two.state, two.devices);
+    runner.adopt(first, state, devices);
     const next = await compiler.compile(second, 2);
     for (const { slot, wasm } of next.modules) dataplane.install(slot, wasm);
-    return new Door(runner, [...one.packets, ...two.packets], opening, streamOf(next, second));
+    return new Door(runner, packets, opening, streamOf(next, second));
   }
 
   /** A damaged stream against the engine as it was before any: what the door said. */
@@ -124,7 +161,8 @@ test("fuzz-records: damaged records are refused by name or taken, and nothing tr
   const met = new Map<string, number>();
   for (let done = 0, round = 0; done < streams; round++) {
     const random = new Random(seed + round);
-    const door = await Door.open(generate(seed + round, 48), generate(seed + round + 0x10000, 48));
+    const programs = round % 2 ? ofServices(seed + round) : ofPolicies(seed + round);
+    const door = await Door.open(programs);
     for (let k = 0; k < ENGINE_STREAMS && done < streams; k++, done++) {
       const where = `FUZZ_SEED=${seed} round ${round} stream ${k}`;
       try {

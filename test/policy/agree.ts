@@ -101,22 +101,40 @@ function* frames(one: Case, histogram: Histogram): Generator<Judged[]> {
   let taken = new Set<string>();
   for (const packet of one.packets) {
     const judged = histogram.judge(one, packet);
-    const keys = flowKeys(judged);
-    if (frame.length === 256 || keys.some((key) => taken.has(key))) {
+    const { flows, meets, leaves } = keysOf(judged);
+    if (frame.length === 256 || [...flows, ...meets].some((key) => taken.has(key))) {
       yield frame;
       frame = [];
       taken = new Set();
     }
-    for (const key of keys) taken.add(key);
+    for (const key of [...flows, ...leaves]) taken.add(key);
     frame.push({ packet, judged });
   }
   yield frame;
 }
-/** The flow as the packet bears it, and after DNAT: the same for both directions. */
-function flowKeys({ arrived, question }: Judgement): string[] {
-  if (!arrived || !question) return [];
-  return [arrived, question].map(({ protocol, source, destination, sourcePort = 0, port = 0 }) =>
-    [protocol, ...[`${source}:${sourcePort}`, `${destination}:${port}`].sort()].join(" "));
+interface Keys {
+  flows: string[];
+  /** What must not be in the frame, what it is in it. */
+  meets: string[];
+  leaves: string[];
+}
+/**
+ * The flow as the packet bears it, and after DNAT: the same for both directions. To a Service its
+ * source may be another, so that it goes with nothing else that its backend sends or gets.
+ */
+function keysOf({ arrived, question }: Judgement): Keys {
+  if (!arrived || !question) return { flows: [], meets: [], leaves: [] };
+  const ends = [arrived, question].map(({ source, destination, sourcePort = 0, port = 0 }) =>
+    [`${source}:${sourcePort}`, `${destination}:${port}`] as const);
+  const flows = ends.map((pair) => [arrived.protocol, ...[...pair].sort()].join(" "));
+  const own = ends.flat().map((end) => `end ${arrived.protocol} ${end}`);
+  const backend = `backend ${arrived.protocol} ${ends[1]![1]}`;
+  const isServed = ends[0]![1] !== ends[1]![1];
+  const others = ends.flat().map((end) => `backend ${arrived.protocol} ${end}`);
+  return {
+    flows, meets: isServed ? [...others, `end ${arrived.protocol} ${ends[1]![1]}`] : others,
+    leaves: isServed ? [...own, backend] : own,
+  };
 }
 
 async function lineOfProgram(

@@ -150,9 +150,13 @@ export const FAULTS: Record<string, Fault> = {
     return { bytes };
   },
   TimeExpired: (_, flow) => ({ bytes: packet({ ...specOf(flow), ttl: 0 }) }),
+  // Of a datagram whose first part never came.
   LaterFragment: (random, flow) => ({
     bytes: packet({
-      ...specOf(flow), fragment: { offset: random.between(1, 8191), more: random.chance(0.5) },
+      ...specOf(flow), fragment: {
+        offset: random.between(1, 8191), more: random.chance(0.5),
+        identification: random.between(0x2000, 0xffff),
+      },
     }),
   }),
   TinyFragment: (random, flow) => {

@@ -9,7 +9,7 @@ import { coreModule } from "../../host/dataplane/core.ts";
 import type { PushRefused, Result } from "../../host/dataplane/dataplane.ts";
 import { NodeDataplane } from "../../host/dataplane/node.ts";
 import { record } from "../../host/dataplane/record.ts";
-import type { AddressSet, Budgets, Policy, Program } from "../../host/model/program.ts";
+import type { AddressSet, Budgets, Policy, Program, Service } from "../../host/model/program.ts";
 import { packet, type Spec } from "../packets.ts";
 
 const BUDGETS: Budgets = {
@@ -186,8 +186,24 @@ describe("full-tables:", () => {
     await node.push(program());
     const services = Array.from({ length: 5 }, (_, i) =>
       ({ name: `s${i}`, address: member(i), port: 80, protocol: "tcp" as const, backends: [] }));
-    expect(await refusal(node, program({ services }))).toMatch(/field-out-of-range|table-full/);
+    expect(await refusal(node, program({ services }))).toMatch(/servicesMax/);
     node.stands();
+  });
+
+  test("groups and backends: more than the budgets are refused by name", async () => {
+    const service = (i: number): Service => ({
+      name: `s${i}`, address: member(i), port: 80, protocol: "tcp",
+      backends: [{ name: `b${i}`, address: member(1000 + i), port: 8080 }],
+    });
+    const services = Array.from({ length: 4 }, (_, i) => service(i));
+    for (const budget of ["groupsMax", "backendsMax"] as const) {
+      const node = new Node({ ...BUDGETS, [budget]: 3 });
+      await node.push(program());
+      expect(await refusal(node, program({ services }))).toMatch(budget);
+      node.stands();
+      expect(await refusal(node, program({ services: services.slice(0, 2) }))).toBe("taken");
+      node.stands();
+    }
   });
 
   test("arena: tables that the memory does not hold are refused by name", async () => {

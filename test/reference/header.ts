@@ -20,10 +20,19 @@ export interface Headers {
   port?: number;
   /** Of the family's own ICMP. */
   icmp?: { type: number; code: number };
+  /** Of an echo request or reply. */
+  echo?: { identifier: number; isRequest: boolean };
   /** TCP's flag byte. */
   flags?: number;
   /** More of the datagram follows in other packets. */
   firstFragment: boolean;
+  /** A part of a datagram without its start: neither ports nor type are known of it. */
+  laterFragment: boolean;
+  /** What the parts of one datagram share, of a part of one. */
+  identification?: number;
+  /** Where the transport's header begins, and where the packet ends. */
+  at: number;
+  total: number;
 }
 /** A name of Reason. */
 export type Fault = { fault: string };
@@ -38,6 +47,8 @@ export function headersOf(bytes: Uint8Array, checked = false): Headers | Fault {
 export const isFault = (each: Headers | Fault): each is Fault => "fault" in each;
 
 const word = (bytes: Uint8Array, at: number): number => (bytes[at]! << 8) | bytes[at + 1]!;
+const long = (bytes: Uint8Array, at: number): number =>
+  word(bytes, at) * 65_536 + word(bytes, at + 2);
 
 function headers4(bytes: Uint8Array, checked: boolean): Headers | Fault {
   if (bytes.length < 20) return { fault: "Truncated" };
@@ -48,12 +59,15 @@ function headers4(bytes: Uint8Array, checked: boolean): Headers | Fault {
   if (!checked && sum16(bytes.subarray(0, header)) !== 0xffff) return { fault: "BadChecksum" };
   if (!checked && bytes[8] === 0) return { fault: "TimeExpired" };
   if (sourceRoute(bytes.subarray(20, header))) return { fault: "RoutingHeader" };
-  const offset = word(bytes, 6) & 0x1fff;
-  if (offset > 0) return { fault: later(offset) };
-  return upper({
+  const offset = word(bytes, 6) & 0x1fff, more = (word(bytes, 6) & 0x2000) !== 0;
+  if (offset === 1) return TINY;
+  const headers: Headers = {
     family: 4, source: bytes.slice(12, 16), destination: bytes.slice(16, 20),
-    protocol: bytes[9]!, hopLimit: bytes[8]!, firstFragment: (word(bytes, 6) & 0x2000) !== 0,
-  }, bytes, header, total);
+    protocol: bytes[9]!, hopLimit: bytes[8]!, firstFragment: offset === 0 && more,
+    laterFragment: offset > 0, at: header, total,
+    ...(offset > 0 || more ? { identification: word(bytes, 4) } : {}),
+  };
+  return offset > 0 ? headers : upper(headers, bytes);
 }
 
 /** RFC 791: loose (131) and strict (137) source routes; Linux forwards neither by default. */
@@ -65,8 +79,8 @@ function sourceRoute(options: Uint8Array): boolean {
   return sourceRoute(options.subarray(length));
 }
 
-/** A part of a datagram without its start; one at 8 bytes would overlay a transport header. */
-const later = (offset: number): string => (offset === 1 ? "TinyFragment" : "LaterFragment");
+/** A part that starts 8 bytes into the datagram would overlay a transport header. */
+const TINY: Fault = { fault: "TinyFragment" };
 
 const HOP_BY_HOP = 0, ROUTING = 43, FRAGMENT = 44, AUTHENTICATION = 51, OPTIONS = 60;
 const MOBILITY = 135;
@@ -80,6 +94,7 @@ function headers6(bytes: Uint8Array, checked: boolean): Headers | Fault {
   if (isMapped(source) || isMapped(destination)) return { fault: "MappedAddress" };
   const headers: Headers = {
     family: 6, source, destination, protocol: bytes[6]!, hopLimit: bytes[7]!, firstFragment: false,
+    laterFragment: false, at: 40, total,
   };
   let at = 40;
   for (let walked = 0; ; walked++) {
@@ -99,15 +114,19 @@ function headers6(bytes: Uint8Array, checked: boolean): Headers | Fault {
       length = 8;
       if (headers.firstFragment) return { fault: "ExtensionHeader" };
       const offset = word(bytes, at + 2) >> 3;
-      if (offset) return { fault: later(offset) };
-      headers.firstFragment = (bytes[at + 3]! & 1) === 1;
+      if (offset === 1) return TINY;
+      headers.firstFragment = offset === 0 && (bytes[at + 3]! & 1) === 1;
+      if (offset > 0 || headers.firstFragment) headers.identification = long(bytes, at + 4);
+      if (offset > 0) {
+        return { ...headers, protocol: bytes[at]!, laterFragment: true, at: at + 8 };
+      }
     }
     headers.protocol = bytes[at]!;
     at += length;
     if (at > total) return { fault: headers.firstFragment ? "TinyFragment" : "Truncated" };
     if (at > WINDOW) return { fault: "HeadersTooLong" };
   }
-  return upper(headers, bytes, at, total);
+  return upper({ ...headers, at }, bytes);
 }
 
 function isMapped(address: Uint8Array): boolean {
@@ -116,9 +135,9 @@ function isMapped(address: Uint8Array): boolean {
 
 const L4_BYTES: Record<number, number> = { 6: 20, 17: 8, 132: 12 };
 
-/** The transport's header, at `at`. */
-function upper(headers: Headers, bytes: Uint8Array, at: number, total: number): Headers | Fault {
-  const { protocol, family, firstFragment } = headers;
+/** The transport's header. */
+function upper(headers: Headers, bytes: Uint8Array): Headers | Fault {
+  const { protocol, family, firstFragment, at, total } = headers;
   const isIcmp = protocol === (family === 4 ? 1 : 58);
   const least = isIcmp ? 8 : L4_BYTES[protocol];
   const l4Bytes = total - at;
@@ -133,7 +152,13 @@ function upper(headers: Headers, bytes: Uint8Array, at: number, total: number): 
   if (l4Bytes < least) return { fault: "Truncated" };
   if (at + least > WINDOW) return { fault: "HeadersTooLong" };
   const l4 = bytes.subarray(at, total);
-  if (isIcmp) return { ...headers, icmp: { type: l4[0]!, code: l4[1]! } };
+  if (isIcmp) {
+    const icmp = { type: l4[0]!, code: l4[1]! };
+    const isRequest = icmp.type === (family === 4 ? 8 : 128);
+    const isEcho = icmp.code === 0 && (isRequest || icmp.type === (family === 4 ? 0 : 129));
+    const echo = isEcho ? { echo: { identifier: word(l4, 4), isRequest } } : {};
+    return { ...headers, icmp, ...echo };
+  }
   const ports = { sourcePort: word(l4, 0), port: word(l4, 2) };
   if (protocol === 6) {
     const header = (l4[12]! >> 4) * 4;

@@ -114,7 +114,12 @@ export class Node {
 function first(endpoints: HostEndpointState[]): HostEndpointState | undefined {
   return endpoints.sort((a, b) => (a.id < b.id ? -1 : 1))[0];
 }
-const numberOf = (text: string): bigint => addressNumber(addressBytes(text));
+const numbers = new Map<string, bigint>();
+function numberOf(text: string): bigint {
+  let known = numbers.get(text);
+  if (known === undefined) numbers.set(text, known = addressNumber(addressBytes(text)));
+  return known;
+}
 const same = (one: string, two: string): boolean => numberOf(one) === numberOf(two);
 
 /** "tcp:22,udp:10.0.0.0/8:68,tcp:[fd00::/8]:22"; a port alone is TCP; "none" is none. */

@@ -1,10 +1,14 @@
-// What must become of one packet that meets no session: the slow twin of the whole judging part.
-// Nothing is compiled, indexed or remembered: lists are walked, prefixes are compared, each
-// question is asked where calico.md's table asks it. It shares no code with the program or its
-// compilers.
+// What policies must make of one packet: the slow twin of the whole judging part. Nothing is
+// compiled, indexed or remembered: lists are walked, prefixes are compared, each question is asked
+// where calico.md's table asks it. It shares no code with the program or its compilers.
 //
-//   parse ─ ND and MLD ─ source, tunnels ─ untracked ─ opens a session? ─ preDNAT ─ Service ─ route
-//     ─ egress ─ forward in, out ─ to the host: tunnels, endpoint to host ─ ingress
+//   arrive()     parse ─ ND and MLD ─ source
+//   untracked()  doNotTrack
+//   open()       opens a session? ─ tunnels ─ preDNAT ─ Service ─ route ─ egress ─ forward in, out
+//                  ─ to the host: tunnels, endpoint to host ─ ingress
+//
+// judge() is all three, for a packet that meets no session; conntrack.ts stands between them where
+// there are sessions, and hands in what Services do.
 //
 // Source: projectcalico felix/rules/{static,endpoints,policy}.go, felix/bpf/polprog.
 import { addressBytes, addressNumber } from "../../host/model/address.ts";
@@ -41,6 +45,8 @@ export interface Judgement {
   /** What the packet is, where it could be read: as it came, and after DNAT. */
   arrived?: Question;
   question?: Question;
+  /** Where it goes after DNAT, of what was judged to the end; absent: nowhere. */
+  to?: Place;
 }
 export interface Ask {
   /** Name of the interface that the packet comes in at; HOST for the node's own. */
@@ -53,15 +59,23 @@ export interface Ask {
 /** Picks a Service's backend; without it a Service may have one at most. */
 export type Choose = (service: Service) => Backend | undefined;
 
+/** What Services make of a packet: where it goes then, or the reason of its drop. */
+export type Translate = (arrived: Question, from: Place) => Question | { drop: string };
+
 export interface Hooks {
   choose?: Choose;
+  translate?: Translate;
   watch?: Watch;
 }
 
 export function judge(
   state: NodeState, devices: NodeDevices, packet: Ask, hooks: Hooks = {},
 ): Judgement {
-  return new Judge(new Node(state, devices), packet, hooks).run();
+  const one = new Judge(new Node(state, devices), hooks);
+  const early = one.arrive(packet);
+  if (early) return early;
+  if (one.headers.laterFragment) return one.drop("LaterFragment"); // its first is not known
+  return one.untracked() ?? one.open(one.from);
 }
 
 function onlyOne(service: Service): Backend | undefined {
@@ -69,27 +83,33 @@ function onlyOne(service: Service): Backend | undefined {
   return service.backends[0];
 }
 
-class Judge {
-  private readonly asked: Asked[] = [];
+export class Judge {
+  private asked: Asked[] = [];
   private q!: Question;
   private arrived!: Question;
+  private to: Place | undefined;
+  from!: Place;
+  headers!: Headers;
 
-  constructor(
-    private readonly node: Node, private readonly packet: Ask, private readonly hooks: Hooks,
-  ) {}
+  constructor(readonly node: Node, private readonly hooks: Hooks = {}) {}
 
-  run(): Judgement {
-    const from = this.node.at(this.packet.interface);
+  /** What stands in front of all policy; a judgement where it ends there. */
+  arrive(packet: Ask): Judgement | undefined {
+    const from = this.node.at(packet.interface);
     if (!from) return this.drop("UnknownEndpoint");
-    const headers = headersOf(this.packet.bytes, this.packet.checked);
+    const headers = headersOf(packet.bytes, packet.checked);
     if (isFault(headers)) return this.drop(headers.fault);
     if (from.kind === "workload" && !from.workload.active) return this.drop("EndpointInactive");
     this.q = this.arrived = questionOf(headers);
+    this.from = from;
+    this.headers = headers;
     const stays = isLinkScope(headers.destination) || this.node.isHost(this.q.destination);
     if (isNeighbourDiscovery(headers) && stays) return this.pass("NeighbourDiscovery");
     if (from.kind === "workload" && !this.maySend(from.workload)) return this.drop("SpoofedSource");
-    if (from.kind === "workload" && this.isStoppedTunnel()) return this.drop("EncapFromWorkload");
-    return this.policies(from, headers);
+    return undefined;
+  }
+  get question(): Question {
+    return this.arrived;
   }
 
   /** A workload's source is its own, or a prefix that it may spoof where the node lets it. */
@@ -116,49 +136,54 @@ class Judge {
     return (this.isVxlan && this.node.vxlanInUse) || (this.isIpip && this.node.ipipInUse);
   }
 
-  private policies(from: Place, headers: Headers): Judgement {
-    const { node } = this;
-    const wide = node.allInterfaces();
-    // The host endpoint that stands where the packet comes in; "*" stands at workloads as well.
-    const incoming = from.kind === "uplink" ? node.hostEndpoint(from.name)
-      : from.kind === "workload" ? wide : undefined;
-    let skipIncoming = false, tracked = true;
+  /** doNotTrack, asked of every packet; undefined: it goes on to its session. */
+  untracked(): Judgement | undefined {
+    const { node, from } = this;
+    if (from.kind === "workload") return undefined;
+    const out = node.route(this.q.family, this.q.destination);
+    const inward = from.kind === "uplink";
+    const name = inward ? from.name : out?.kind === "uplink" ? out.name : undefined;
+    const host = name === undefined ? undefined : node.hostEndpoint(name);
+    if (!host) return undefined;
+    const answer = inward
+      ? this.raw("Untracked", host, "ingress") : this.raw("UntrackedOut", host, "egress");
+    if (answer.action === "deny") return this.drop("PolicyDenied");
+    if (answer.action !== "allow") return undefined;
+    if (!inward) return this.pass("Untracked");
+    if (out?.kind === "workload" && !out.workload.active) return this.drop("EndpointInactive");
+    return this.alongTheWay(from, out, undefined) ?? this.pass("Untracked");
+  }
 
-    if (from.kind === "uplink" && incoming) {
-      const answer = this.raw("Untracked", incoming, "ingress");
-      if (answer.action === "deny") return this.drop("PolicyDenied");
-      if (answer.action === "allow") skipIncoming = !(tracked = false);
-    }
-    if (from.kind === "host") {
-      const out = node.route(this.q.family, this.q.destination);
-      const outgoing = out?.kind === "uplink" ? node.hostEndpoint(out.name) : undefined;
-      const answer = outgoing && this.raw("UntrackedOut", outgoing, "egress");
-      if (answer?.action === "deny") return this.drop("PolicyDenied");
-      if (answer?.action === "allow") return this.pass("Untracked");
-    }
-    if (tracked && opensNothing(headers)) return this.drop("NoSession");
-    if (incoming && tracked) {
+  /** As the first packet of a flow. `question`: of a flow known before, not of a packet. */
+  open(from: Place, question?: Question): Judgement {
+    const { node } = this;
+    if (question) this.q = this.arrived = question;
+    else if (opensNothing(this.headers)) return this.drop("NoSession");
+    if (from.kind === "workload" && this.isStoppedTunnel()) return this.drop("EncapFromWorkload");
+    // The host endpoint that stands where the packet comes in; "*" stands at workloads as well.
+    let incoming = from.kind === "uplink" ? node.hostEndpoint(from.name)
+      : from.kind === "workload" ? node.allInterfaces() : undefined;
+    if (incoming) {
       const answer = this.raw("PreDnat", incoming, "ingress");
       if (answer.action === "deny") return this.drop("PolicyDenied");
-      if (answer.action === "allow") skipIncoming = true;
+      if (answer.action === "allow") incoming = undefined;
     }
-    if (tracked && !this.translate()) return this.drop("NoBackend");
+    const translated = this.translate(from);
+    if ("drop" in translated) return this.drop(translated.drop);
+    this.q = translated;
     if (from.kind === "workload" && this.isStoppedTunnel()) return this.drop("EncapFromWorkload");
-
-    const to = node.route(this.q.family, this.q.destination);
+    const to = this.to = node.route(this.q.family, this.q.destination);
     if (to?.kind === "workload" && !to.workload.active) return this.drop("EndpointInactive");
-    const denied = this.alongTheWay(from, to, skipIncoming ? undefined : incoming, wide);
-    return denied ?? this.pass(tracked ? "Allowed" : "Untracked");
+    return this.alongTheWay(from, to, incoming) ?? this.pass("Allowed");
   }
 
   /** Everything behind the look-ups; a judgement where it ends, undefined where all allow. */
   private alongTheWay(
     from: Place, to: Place | undefined, incoming: HostEndpointState | undefined,
-    wide: HostEndpointState | undefined,
   ): Judgement | undefined {
     const { node } = this;
     const outgoing = to?.kind === "uplink" ? node.hostEndpoint(to.name)
-      : to?.kind === "workload" ? wide : undefined;
+      : to?.kind === "workload" ? node.allInterfaces() : undefined;
     const denies = (answer: Answer): boolean => answer.action === "deny";
 
     if (from.kind === "workload") {
@@ -254,18 +279,18 @@ class Judge {
       : node.inbound.some((each) => hits(each, q, q.sourcePort, q.destination));
   }
 
-  /** The Service's backend for its VIP; false where it has none. */
-  private translate(): boolean {
+  /** Behind DNAT; without a hook, to the one backend that a Service of the state may have. */
+  private translate(from: Place): Question | { drop: string } {
     const { q } = this;
+    if (this.hooks.translate) return this.hooks.translate(q, from);
     const service = this.node.state.services.find((each) =>
       protocolNumber(each.protocol) === q.protocol && each.port === (q.port ?? 0) &&
       addressNumber(addressBytes(each.address)) === q.destination);
-    if (!service) return true;
+    if (!service) return q;
     const backend = (this.hooks.choose ?? onlyOne)(service);
-    if (!backend) return false;
+    if (!backend) return { drop: "NoBackend" };
     const destination = addressNumber(addressBytes(backend.address));
-    this.q = { ...q, destination, port: backend.port };
-    return true;
+    return { ...q, destination, port: backend.port };
   }
 
   // ---- Ends -------------------------------------------------------------------------------------
@@ -273,15 +298,15 @@ class Judge {
   private denied(): Judgement {
     return this.drop("PolicyDenied");
   }
-  private drop(reason: string): Judgement {
+  drop(reason: string): Judgement {
     return { verdict: "drop", reason, ...this.last(), ...this.seen() };
   }
   private pass(reason: string): Judgement {
     return { verdict: "pass", reason, ...this.last(), ...this.seen() };
   }
-  private seen(): Pick<Judgement, "asked" | "arrived" | "question"> {
-    const { asked, arrived, q: question } = this;
-    return { asked, ...(question ? { arrived, question } : {}) };
+  private seen(): Pick<Judgement, "asked" | "arrived" | "question" | "to"> {
+    const { asked, arrived, q: question, to } = this;
+    return { asked, ...(question ? { arrived, question } : {}), ...(to ? { to } : {}) };
   }
   private last(): Pick<Judgement, "stage" | "policy" | "rule"> {
     const last = this.asked.findLast((each) => !each.stage.startsWith("Staged"));

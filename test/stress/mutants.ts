@@ -6,11 +6,18 @@ const F = binaryen.Features;
 const FEATURES = F.Atomics | F.BulkMemory | F.BulkMemoryOpt | F.MutableGlobals | F.SignExt |
   F.SIMD128;
 
+/** An exchange whose value is (word + 1) | 1 or (word | 1) + 1; what it changes is group 1. */
+const EPOCH = new RegExp(
+  /(i32\.atomic\.rmw\.xchg\s+\((?:[^()]|\([^()]*\))*\)\s+)/.source +
+  /\(i32\.(?:or|add)\s+\(i32\.(?:add|or)\s+\(i32\.load\s+\([^()]*\)\s+\)\s+/.source +
+  /\(i32\.const 1\)\s+\)\s+\(i32\.const 1\)\s+\)/.source,
+  "g",
+);
+
 /** Epochs never move: every worker looks quiescent at any time, so records are reused at once. */
 export function withoutEpochs(core: Uint8Array): Uint8Array {
-  // enter() and leave() are the only atomic additions without an offset.
-  return patch(core, /(i32\.atomic\.rmw\.add\n\s+\((?:[^()]|\([^()]*\))*\)\n\s+)\(i32\.const 1\)/g,
-    "$1(i32.const 0)", 4);
+  // enter() and leave() are the only exchanges for a word that follows from what was there.
+  return patch(core, EPOCH, "$1(i32.const 0)", 4);
 }
 
 /** Locks do not lock: the exchange succeeds whoever holds the bucket. */

@@ -125,13 +125,27 @@ function lost(engine: NodeDataplane, flows: Flow[], nowMs: number): string[] {
     if (session.backend === 0 || session.destinationEndpoint >>> 16 !== incarnation) continue;
     const flow = flows[session.sourcePort - 1024]!;
     const reply = flow.replies[flow.replies.length > 1 ? 1 : 0]!;
-    const [result] = engine.process(0, [reply], { nowMs, nowSeconds: 0 });
+    const bytes = toPort(reply.bytes, session.toSourcePort);
+    const [result] = engine.process(0, [{ ...reply, bytes }], { nowMs, nowSeconds: 0 });
     const right = result!.reason === Reason.Established && result!.bytes !== undefined &&
       Buffer.compare(result!.bytes, reply.leaves[0]!) === 0;
     if (right) continue;
     violations.push(`lost: ${JSON.stringify(session)}: ${reasonText(result!.reason)}`);
   }
   return violations;
+}
+
+/** The same packet to another port, its checksum changed by that (RFC 1624, equation 3). */
+function toPort(packet: Uint8Array, port: number): Uint8Array {
+  const bytes = packet.slice();
+  const view = new DataView(bytes.buffer);
+  const l4 = bytes[0]! >> 4 === 4 ? 20 : 40;
+  const at = l4 + (bytes[l4 === 20 ? 9 : 6] === 6 ? 16 : 6);
+  const all = (view.getUint16(at) ^ 0xffff) + (view.getUint16(l4 + 2) ^ 0xffff) + port;
+  const folded = (all & 0xffff) + (all >>> 16);
+  view.setUint16(at, ((folded & 0xffff) + (folded >>> 16)) ^ 0xffff);
+  view.setUint16(l4 + 2, port);
+  return bytes;
 }
 
 function bundleWorker(): string {
