@@ -21,9 +21,9 @@ import { findGeneration, Generation } from "./generation";
 import * as tcp from "./header/tcp";
 import { decide } from "./judge";
 import {
-  FRAMES, FRAME_BYTES, FRAME_PACKETS_MAX, FRAME_SLOTS, FRAME_WINDOWS, GenerationFlag, Reason,
-  Rewritten, SESSION_STATE, SessionFlag, SLOT_BACKEND, SLOT_BYTES, SLOT_PACKET_LENGTH, SLOT_PEER,
-  SLOT_RULE, SLOT_VERDICT, Verdict, WORKER_COUNTERS,
+  FRAMES, FRAME_BYTES, FRAME_PACKETS_MAX, FRAME_SLOTS, FRAME_WINDOWS, GenerationFlag, LIFE_MASK,
+  Life, Reason, Rewritten, SESSION_STATE, SessionFlag, SLOT_BACKEND, SLOT_BYTES,
+  SLOT_PACKET_LENGTH, SLOT_PEER, SLOT_RULE, SLOT_VERDICT, Verdict, WORKER_COUNTERS,
 } from "./layout";
 import { fetchBuckets, fetchRecords, findSessions, isPassedOn, mayReopen } from "./lookup";
 import {
@@ -220,14 +220,16 @@ function decideAll<F>(
     if (r && isRestored(r)) {
       if (cutsAt(w, frame, p, markOfSession(r), SESSION_MARK)) return;
       // When its turn comes, the session may be closed, and a SYN open another.
-      if (p.protocol == <u8>tcp.PROTOCOL || isPassedOn<F>(p, r)) {
+      const both = p.protocol == <u8>tcp.PROTOCOL || isPassedOn<F>(p, r);
+      if (both) {
         decide<F>(w, g, p, tick, nowSeconds);
         clearStages(p);
       }
       decideRestored<F>(w, g, p, r, nowSeconds);
-      continue;
+      if (!both) continue;
+    } else {
+      decide<F>(w, g, p, tick, nowSeconds);
     }
-    decide<F>(w, g, p, tick, nowSeconds);
     const f = detailOf(p).frontend;
     if (!f || !changetype<Frontend>(usize(f)).affinityMs) continue;
     const notes = p.decision == <u8>Reason.Allowed ? p.backend : 0;
@@ -271,6 +273,7 @@ function isSlow<F>(p: Packet, r: usize): bool {
   if (!r || detailOf(p).part) return true;
   const state = load<u32>(r, SESSION_STATE);
   if (state & SessionFlag.Restored || isPassedOn<F>(p, r)) return true;
+  if ((state & LIFE_MASK) != Life.Live) return true; // an earlier chunk's packet has ended it
   return p.protocol == <u8>tcp.PROTOCOL && isClosed(state);
 }
 
