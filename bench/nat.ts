@@ -13,7 +13,7 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { cpus } from "node:os";
+import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { TWIN_FLAGS } from "./native.ts";
 import {
@@ -191,13 +191,15 @@ export async function main(args: string[]): Promise<void> {
   };
   const core = new Uint8Array(readFileSync(values.core));
   const started = performance.now();
+  const loadAtStart = loadavg().map((each) => each.toFixed(2)).join(" ");
   const found = await nat(core, sizes, wanted as Section[]);
   const skipped = nativeMissing() ?? twinMissing();
   const facts = {
     date: new Date().toISOString().slice(0, 10), commit: commit(),
     core: createHash("sha256").update(core).digest("hex").slice(0, 12),
     machine: `${cpus()[0]!.model.trim()}, ${cpus().length} cores`, node: process.version,
-    twin: `cc ${TWIN_FLAGS.join(" ")}`, command: ["npm run bench:nat --", ...args].join(" ").trim(),
+    twin: `cc ${TWIN_FLAGS.join(" ")}`, loadAtStart,
+    command: ["npm run bench:nat --", ...args].join(" ").trim(),
     seconds: Math.round((performance.now() - started) / 1000),
     ...(skipped === undefined ? {} : { skipped }),
   };

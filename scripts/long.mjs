@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // `npm run policy:long [-- pairs]`, `npm run sessions:long [-- packets]` and
-// `npm run fuzz:long [-- packets]`: the random suites at length. The first compares program and slow
-// twin on a million pairs of state and packet; the second on sequences of a million packets; the
-// third damages ten million packets, and a stream of control records for every hundred of them.
+// `npm run fuzz:long [-- packets]`: the random suites at length. The first compares program and
+// slow twin on a million pairs of state and packet; the second on sequences of a million packets;
+// the third damages ten million packets, and a stream of control records for every hundred of them.
 // POLICY_SEED, SEQUENCE_SEED and FUZZ_SEED repeat a run.
 import { spawnSync } from "node:child_process";
 

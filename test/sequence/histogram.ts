@@ -51,8 +51,14 @@ export class Histogram {
     return [`${this.packets} packets`, ...["pass", "reply", ...REASONS, ...FEATURES].map(line)];
   }
   /** What came about too seldom. */
+  /**
+   * What is below its floor by more than chance makes it: of n packets, the share's count varies by
+   * its square root, and three of those are let go. A long run is hardly let off anything.
+   */
   missing(): string[] {
-    const seldom = [...REASONS, ...FEATURES].filter((name) => this.of(name) < LEAST * this.packets);
+    const expected = LEAST * this.packets;
+    const floor = expected - 3 * Math.sqrt(expected);
+    const seldom = [...REASONS, ...FEATURES].filter((name) => this.of(name) < floor);
     return this.of("pass") < LEAST_PASSED * this.packets ? ["pass", ...seldom] : seldom;
   }
 }
