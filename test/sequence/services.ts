@@ -119,7 +119,9 @@ export function changedServices(random: Random, services: Service[], pods: Pods)
     }
     case "gone": return next.filter((each) => each.name !== name);
     case "come": {
-      const other = randomService(random, random.between(20, 90), pods);
+      // A name of its own: frontends of one name are of one family.
+      const numbers = names.map((each) => Number(each.split("-")[1]));
+      const other = randomService(random, Math.max(...numbers) + 1 + random.below(9), pods);
       const taken = new Set(next.map((each) => `${each.address} ${each.port} ${each.protocol}`));
       return [...next, ...other.filter(({ address, port, protocol }) =>
         !taken.has(`${address} ${port} ${protocol}`) &&
