@@ -62,7 +62,7 @@ export function wayTo<F>(g: Generation, address: usize): usize {
 }
 // @ts-ignore: decorator
 @inline
-function isInactive(at: usize): bool {
+export function isInactive(at: usize): bool {
   return at != 0 && changetype<Endpoint>(at).inactive != 0;
 }
 // @ts-ignore: decorator

@@ -21,7 +21,7 @@ import {
   Action, EndpointKind, FRAMES, FRAME_BYTES, FRAME_STAGES, NO_ENDPOINT, Reason, Rewritten,
   SESSION_STATE,
 } from "./layout";
-import { judgePath, judgePreDnat, wayTo } from "./judge";
+import { isInactive, judgePath, judgePreDnat, wayTo } from "./judge";
 import { Packet, STANDIN } from "./packet";
 import { TRAPPED } from "./policy";
 import { changesOf, peerOf } from "./rewrite";
@@ -95,6 +95,7 @@ function judge<F>(
   if (action == TRAPPED) return Reason.PolicyTrapped;
   if (action == Action.Deny) return Reason.PolicyDenied;
   const out = wayTo<F>(g, to);
+  if (isInactive(out)) return Reason.EndpointInactive;
   findFacts<F>(w, q, to, toPort);
   return judgePath<F>(w, g, q, out, action == Action.Allow, to, toPort, nowSeconds);
 }
