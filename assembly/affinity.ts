@@ -14,6 +14,7 @@
 import { hashAddress } from "./hash";
 import { SERVICES, SERVICES_AFFINITY, SERVICES_AFFINITY_MASK } from "./layout";
 import { root } from "./root";
+import { AHEAD_MS } from "./worker";
 
 @unmanaged
 class Affinity {
@@ -32,8 +33,6 @@ class Affinity {
 export const AFFINITY_BYTES: usize = 64;
 if (offsetof<Affinity>() != AFFINITY_BYTES) ERROR("Affinity is not a cache line");
 export const AFFINITY_WAYS: u32 = 4;
-/** How far one worker's clock may be ahead of another's. */
-const AHEAD_MS: u32 = 1024;
 
 function bucketOf(first: u64, last: u64, service: u32): usize {
   const hash = hashAddress(first, last, service, root().seed1);

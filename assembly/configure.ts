@@ -10,7 +10,7 @@ import {
 } from "./layout";
 import { configureServices } from "./frontends";
 import { configureSets } from "./membership";
-import { configured, refuse, root, tableOf } from "./root";
+import { configured, outOfRange, refuse, root, tableOf } from "./root";
 
 /** Entries a bucket is planned to hold, in hundredths: 12 ways at load 0.64. */
 const PLANNED_PERCENT: u64 = 64;
@@ -102,9 +102,6 @@ function layOut<F>(start: u32, sessions: u32): void {
   t.records = start + t.bucketCount * u32(BUCKET_BYTES);
   t.recordsMax = sessions;
   t.unusedNext = 1;
-}
-function outOfRange(field: usize): StageError {
-  return refuse(StageError.FieldOutOfRange, u32(field));
 }
 function orDefault(value: u64, standard: u64): u64 {
   return value ? value : standard;

@@ -60,13 +60,6 @@ export function endpointAt(g: Generation, index: u32): Endpoint {
   return changetype<Endpoint>(usize(g.endpoints) + (usize(index) << 6));
 }
 
-/** The policy slot of an endpoint's hook. */
-// @ts-ignore: decorator
-@inline
-export function hookOf(e: Endpoint, hook: u32): u32 {
-  return u32(load<u16>(changetype<usize>(e) + (usize(hook) << 1), ENDPOINT_HOOKS_AT));
-}
-
 /** Address of the endpoint bound to an interface, or 0. */
 // @ts-ignore: decorator
 @inline

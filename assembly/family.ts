@@ -33,6 +33,19 @@ export function sameAddress<F>(a: usize, b: usize): bool {
   if (is4<F>()) return load<u32>(a) == load<u32>(b);
   return !((load<u64>(a) ^ load<u64>(b)) | (load<u64>(a, 8) ^ load<u64>(b, 8)));
 }
+/** 0.0.0.0, or ::. */
+// @ts-ignore: decorator
+@inline
+export function isZero<F>(address: usize): bool {
+  if (is4<F>()) return load<u32>(address) == 0;
+  return !(load<u64>(address) | load<u64>(address, 8));
+}
+/** Bytes of a header without options or extension headers. */
+// @ts-ignore: decorator
+@inline
+export function headerOf<F>(): u32 {
+  return is4<F>() ? ipv4.HEADER_BYTES : ipv6.HEADER_BYTES;
+}
 /** Copies an address. */
 // @ts-ignore: decorator
 @inline

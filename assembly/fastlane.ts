@@ -15,7 +15,9 @@
 import { adjust } from "./checksum";
 import { backendIn } from "./conntrack";
 import { endpointOfInterface, Endpoint, isLive } from "./endpoint";
-import { copyTurned, differ, endpointOf, is4, portsOf, sameAddress, sourceOf } from "./family";
+import {
+  copyTurned, differ, endpointOf, headerOf, is4, isZero, portsOf, sameAddress, sourceOf,
+} from "./family";
 import { Generation } from "./generation";
 import { hashTuple, scale } from "./hash";
 import * as ipv4 from "./header/ipv4";
@@ -24,15 +26,13 @@ import * as tcp from "./header/tcp";
 import * as udp from "./header/udp";
 import {
   BUCKET_BYTES, BUCKET_ENTRIES, ENDPOINTS_MAX, EndpointKind, FRAME_SLOTS, FRAME_WINDOWS,
-  GenerationFlag, LIFE_MASK, Life, NO_ENDPOINT, Reason, Rewritten, SESSION4_DELTA_ADDRESSES,
-  SESSION6_DELTA_ADDRESSES, SESSION_RULE, SESSION_SEEN, SESSION_STATE, SessionFlag, SLOT_BACKEND,
-  SLOT_FLAGS, SLOT_INTERFACE, SLOT_PACKET_LENGTH, SLOT_PEER, SLOT_RULE, SLOT_VERDICT,
-  SLOT_WINDOW_LENGTH,
-  SlotFlag, Verdict, WINDOW_BYTES,
+  GenerationFlag, LIFE_MASK, Life, NO_ENDPOINT, Reason, Rewritten, SESSION_RULE, SESSION_SEEN,
+  SESSION_STATE, SessionFlag, SLOT_BACKEND, SLOT_FLAGS, SLOT_INTERFACE, SLOT_PACKET_LENGTH,
+  SLOT_PEER, SLOT_RULE, SLOT_VERDICT, SLOT_WINDOW_LENGTH, SlotFlag, Verdict, WINDOW_BYTES,
 } from "./layout";
 import { prefetch } from "./lookup";
 import { BUCKETS4, ENDS, ENTRIES, HASHES, LINES, PEERS, REST } from "./packet";
-import { changesOf, peerOf, rewriteSum } from "./rewrite";
+import { changesOf, deltasIn, peerOf, rewriteSum } from "./rewrite";
 import { root, tableOf } from "./root";
 import { keyIn, protocolIn, recordAt, tagOf, waysWith } from "./session";
 
@@ -88,11 +88,6 @@ function lengthOf<F>(packet: usize): u32 {
   const at = packet + (is4<F>() ? ipv4.TOTAL_LENGTH : ipv6.PAYLOAD_LENGTH);
   const length = (u32(load<u8>(at)) << 8) | u32(load<u8>(at, 1));
   return is4<F>() ? length : length + ipv6.HEADER_BYTES;
-}
-// @ts-ignore: decorator
-@inline
-function headerOf<F>(): u32 {
-  return is4<F>() ? ipv4.HEADER_BYTES : ipv6.HEADER_BYTES;
 }
 // @ts-ignore: decorator
 @inline
@@ -171,12 +166,6 @@ function parsePlain<F>(g: Generation, frame: usize, count: u32): void {
     store<u32>(at, scale(u32(hash >> 32), tableOf<F>().bucketCount), BUCKETS4);
   }
 }
-// @ts-ignore: decorator
-@inline
-function isZero<F>(address: usize): bool {
-  if (is4<F>()) return load<u32>(address) == 0;
-  return !(load<u64>(address) | load<u64>(address, 8));
-}
 
 /** The first way of the first bucket that bears the tag; 0 for what is not plain. */
 function matchPlain<F>(frame: usize, from: u32, to: u32): void {
@@ -249,8 +238,7 @@ function isForPipeline(frame: usize, r: usize, protocol: u32): bool {
 function rewritePlain<F>(
   packet: usize, slot: usize, r: usize, other: usize, direction: u32, protocol: u32, header: u32,
 ): void {
-  const deltas = load<u32>(r, is4<F>() ? SESSION4_DELTA_ADDRESSES : SESSION6_DELTA_ADDRESSES) ^
-    (0 - direction);
+  const deltas = deltasIn<F>(r, direction);
   const addresses = deltas & 0xffff;
   copyTurned<F>(sourceOf<F>(packet), other);
   if (is4<F>()) {

@@ -13,6 +13,7 @@
 // Limits: later fragments come behind their first, within IDLE_MS of the last of them, and bear no
 // more than a datagram can hold. IPv6's keys have no protocol (RFC 8200, 4.5).
 import { adjust } from "./checksum";
+import { backendIn } from "./conntrack";
 import { Detail, detailOf } from "./detail";
 import { isLive } from "./endpoint";
 import { copyPair, copyTurned, differ, endpointOf, is4, sourceOf } from "./family";
@@ -21,21 +22,19 @@ import { hashTuple } from "./hash";
 import * as ipv4 from "./header/ipv4";
 import {
   NO_ENDPOINT, Reason, Rewritten, SERVICES, SERVICES_FRAGMENTS, SERVICES_FRAGMENTS_MASK,
-  SESSION4_BACKEND, SESSION6_BACKEND,
 } from "./layout";
 import { senderOf } from "./judge";
 import { Packet } from "./packet";
 import { changesOf, deltasIn, peerOf } from "./rewrite";
 import { root } from "./root";
 import { keyIn } from "./session";
+import { AHEAD_MS } from "./worker";
 
 export const FRAGMENT_WAYS: u32 = 4;
 export const FRAGMENT_ENTRY_BYTES: usize = 128;
 /** Linux's time for the reassembly of IPv4; hosts wait 15 to 120 s (RFC 791, RFC 1122), 60 for IPv6
  * (RFC 8200). */
 const IDLE_MS: u32 = 30_000;
-/** How far one worker's clock may be ahead of another's. */
-const AHEAD_MS: u32 = 1024;
 /** What follows a first fragment, headers of the fragments aside: no datagram is longer. */
 const FOLLOWING_BYTES_MAX: u32 = 65_536;
 /** The least that a later fragment counts: its payload's unit. */
@@ -126,7 +125,7 @@ export function noteFragment<F>(p: Packet, r: usize, tick: u32): void {
   if (rewritten & <u32>Rewritten.Header) copyTurned<F>(at + THEN, keyIn<F>(r, direction ^ 1));
   e.delta = u16(r ? deltasIn<F>(r, direction) : 0);
   e.rule = p.rule;
-  e.backend = r ? load<u32>(r, is4<F>() ? SESSION4_BACKEND : SESSION6_BACKEND) : 0;
+  e.backend = r ? backendIn<F>(r) : 0;
   e.family = is4<F>() ? 4 : 6;
   e.rewritten = u8(rewritten);
   e.peer = r ? u16(peerOf<F>(r)) : 0;

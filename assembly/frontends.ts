@@ -21,7 +21,7 @@ import {
   SERVICES_HEAD_MASK, SERVICES_LIVE, SETS, SETS_MAX, STATES_COUNT, STATES_FIRST, StageError,
 } from "./layout";
 import { refer, retireBlock } from "./retired";
-import { refuse, root } from "./root";
+import { orElse, outOfRange, refuse, root } from "./root";
 
 const GROUPS_BUDGET_MAX: u32 = 1 << 21;
 const AFFINITY_BUDGET_MAX: u32 = 1 << 22;
@@ -73,12 +73,6 @@ function powerOfTwo(least: u32): u32 {
   let n: u32 = 8;
   while (n < least) n <<= 1;
   return n;
-}
-function orElse(value: u32, standard: u32): u32 {
-  return value ? value : standard;
-}
-function outOfRange(field: usize): StageError {
-  return refuse(StageError.FieldOutOfRange, u32(field));
 }
 
 /** Adds to, or takes from, the references of the groups that a frontend names. */

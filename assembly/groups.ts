@@ -12,7 +12,7 @@ import {
   isPrime, MAKER_BYTES, populate, populateClassic, slotsFor, slotWidth, takenBytes,
 } from "./maglev";
 import { references, retireBlock } from "./retired";
-import { refuse, root } from "./root";
+import { outOfRange, refuse, root } from "./root";
 
 const SLOTS_MAX: u32 = 655_373;
 /** Turns are dealt by weight: a table takes weight-max rounds for its lightest backend's. */
@@ -23,9 +23,6 @@ export function isMapped4(first: u64, last: u64): bool {
 }
 function placeOfGroup(id: u32): usize {
   return usize(load<u32>(SERVICES, SERVICES_GROUPS)) + (usize(id) << 2);
-}
-function outOfRange(field: usize): StageError {
-  return refuse(StageError.FieldOutOfRange, u32(field));
 }
 
 export function stageGroup(body: usize, length: u32): StageError {

@@ -259,7 +259,7 @@ export const MEMBER_PORT: u32 = 0x80000000;
 export const enum Side { Source, Destination, SourcePort, DestinationPort }
 
 // ---- Services: frontends to groups of backends, changed in place; not by generation
-//   (address, port, protocol) ─hash─► head ─► Frontend ─► next     Frontend ─ group id ─► Group
+//   (address, port, protocol) ─hash─► head ─► Frontend ─► next     Frontend ─ address ─► Group
 export const SERVICES: usize = 0xe000;
 export const SERVICES_HEADS: usize = 0; // u32: address of u32[heads]: a frontend, 0 = none
 export const SERVICES_HEAD_MASK: usize = 4; // u32: heads - 1
@@ -272,7 +272,6 @@ export const SERVICES_AFFINITY: usize = 28; // u32: address of the entries
 export const SERVICES_AFFINITY_MASK: usize = 32; // u32: buckets - 1
 export const SERVICES_FRAGMENTS: usize = 36; // u32: address of the entries
 export const SERVICES_FRAGMENTS_MASK: usize = 40; // u32: buckets - 1
-export const SERVICES_BYTES: usize = 64;
 
 // ---- Slot blocks
 export const SLOT_BLOCKS: usize = 0x310000;

@@ -138,8 +138,9 @@ export function populate(
 
 /**
  * Fills a classic table: the permutation of backend i is offset, offset + skip, … modulo M, as its
- * record says; backends take turns in the given order. Weights are not asked. `scratch` and `taken`
- * as above. Source: the paper's algorithm 1; projectcalico libcalico-go/lib/consistenthash.
+ * record says; backends take turns in the given order. Weights are not asked. `scratch` holds
+ * 16 bytes a backend; `taken` M bytes, zeroed. Source: the paper's algorithm 1; projectcalico
+ * libcalico-go/lib/consistenthash.
  */
 export function populateClassic(
   slots: usize, width: u32, m: u32, records: usize, count: u32, scratch: usize, taken: usize,

@@ -14,7 +14,7 @@ import {
   vacantEntry, writeKey,
 } from "./members";
 import { refer } from "./retired";
-import { refuse } from "./root";
+import { orElse, outOfRange, refuse } from "./root";
 
 const SETS_BUDGET_MAX: u32 = 65_536;
 const CLASSES_BUDGET_MAX: u32 = 1 << 22;
@@ -46,12 +46,6 @@ export function configureSets(body: usize): StageError {
   store<u32>(SETS, table, SETS_CLASSES);
   store<u32>(SETS, empty, SETS_EMPTY);
   return StageError.None;
-}
-function orElse(value: u32, standard: u32): u32 {
-  return value ? value : standard;
-}
-function outOfRange(field: usize): StageError {
-  return refuse(StageError.FieldOutOfRange, u32(field));
 }
 function layOutMembers<F>(most: u32): bool {
   const m = membersOf<F>();

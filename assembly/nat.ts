@@ -13,7 +13,7 @@ import { holds } from "./classes";
 import { detailOf, Translation } from "./detail";
 import { Endpoint } from "./endpoint";
 import { classOfSide, factsOf, hasPorts } from "./facts";
-import { copyAddress, is4, sameAddress, sourceOf } from "./family";
+import { copyAddress, is4, isZero, sameAddress, sourceOf } from "./family";
 import { Generation } from "./generation";
 import { scale } from "./hash";
 import {
@@ -47,9 +47,9 @@ export function translate<F>(w: Worker, g: Generation, p: Packet, out: usize): R
   if (isUplink) {
     const own = out +
       (is4<F>() ? offsetof<Endpoint>("address4") : offsetof<Endpoint>("address6a"));
-    if (!isNone<F>(own)) address = own;
+    if (!isZero<F>(own)) address = own;
   }
-  if (isNone<F>(address)) return Reason.NoNatAddress;
+  if (isZero<F>(address)) return Reason.NoNatAddress;
   if (sameAddress<F>(address, sourceOf<F>(usize(p.window)))) {
     d.translation = <u8>Translation.None; // it bears it already
     return Reason.Allowed;
@@ -63,10 +63,6 @@ function leavesPools(w: Worker, g: Generation): bool {
   if (!holds(classOfSide(facts, Side.Source), u32(g.natSources) - 1)) return false;
   if (!g.natExcluded) return true;
   return !holds(classOfSide(facts, Side.Destination), u32(g.natExcluded) - 1);
-}
-function isNone<F>(address: usize): bool {
-  if (is4<F>()) return load<u32>(address) == 0;
-  return !(load<u64>(address) | load<u64>(address, 8));
 }
 
 /**

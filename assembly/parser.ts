@@ -99,7 +99,7 @@ function parse6(p: Packet, slot: Slot, packet: usize, window: u32): Reason {
   return parseChain(p, packet, total, window, next);
 }
 
-/** Passes over extension headers: each once but for destination options, hop-by-hop first. */
+/** Passes over extension headers, in any order; hop-by-hop first alone, one fragment header. */
 function parseChain(p: Packet, packet: usize, total: u32, window: u32, first: u32): Reason {
   let next = first;
   let at = ipv6.HEADER_BYTES;

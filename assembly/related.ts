@@ -14,7 +14,7 @@
 // sent the quoted packet, is a packet like any other, for policy to judge.
 // Source: RFC 5508; Linux's nf_conntrack_proto_icmp.c and nf_nat_proto.c for what is accepted.
 import { adjust, deltaOf, fold, sumOf } from "./checksum";
-import { endsLive } from "./conntrack";
+import { backendIn, endsLive } from "./conntrack";
 import { crcChange } from "./crc32c";
 import { Detail, detailOf } from "./detail";
 import { Endpoint } from "./endpoint";
@@ -30,7 +30,7 @@ import * as sctp from "./header/sctp";
 import * as tcp from "./header/tcp";
 import * as udp from "./header/udp";
 import {
-  EndpointKind, Reason, Rewritten, SESSION4_BACKEND, SESSION6_BACKEND, SESSION_RULE,
+  EndpointKind, Reason, Rewritten, SESSION_RULE,
   SESSION_STATE, SessionFlag, SlotFlag,
 } from "./layout";
 import { Packet } from "./packet";
@@ -54,7 +54,7 @@ export function carryRelated<F>(g: Generation, p: Packet): bool {
   p.session = u32(r);
   p.direction = u8(direction);
   p.rule = load<u32>(r, SESSION_RULE);
-  p.backend = load<u32>(r, is4<F>() ? SESSION4_BACKEND : SESSION6_BACKEND);
+  p.backend = backendIn<F>(r);
   const rewritten = changesOf<F>(r);
   if (rewritten & <u32>Rewritten.ToPeer && direction == 0) {
     p.rewritten = <u8>Rewritten.ToPeer;

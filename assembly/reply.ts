@@ -14,7 +14,7 @@
 // Calico's REJECT.
 import { fold, sumOf } from "./checksum";
 import { detailOf, Part } from "./detail";
-import { copyTurned, destinationOf, is4, sourceOf, V4, V6 } from "./family";
+import { copyTurned, destinationOf, headerOf, is4, sourceOf, V4, V6 } from "./family";
 import * as icmp from "./header/icmp";
 import * as ipv4 from "./header/ipv4";
 import * as ipv6 from "./header/ipv6";
@@ -77,12 +77,6 @@ function isHost<F>(address: usize): bool {
   if (is4<F>()) return first != 0 && first != 127 && first < 224;
   if (first == 0xff) return false;
   return (load<u64>(address) | (load<u64>(address, 8) & ~(<u64>1 << 56))) != 0; // :: and ::1
-}
-
-// @ts-ignore: decorator
-@inline
-function headerOf<F>(): u32 {
-  return is4<F>() ? ipv4.HEADER_BYTES : ipv6.HEADER_BYTES;
 }
 
 /** How much of the packet an ICMP error quotes, 0 where that would not tell the flow. */

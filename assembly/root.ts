@@ -88,6 +88,14 @@ export function refuse(error: StageError, detail: u32): StageError {
   store<u32>(ROOT, detail, ROOT_ERROR_DETAIL);
   return error;
 }
+/** Refuses a record for the field at an offset of its body. */
+export function outOfRange(field: usize): StageError {
+  return refuse(StageError.FieldOutOfRange, u32(field));
+}
+/** A budget, or the standard one where the host says 0. */
+export function orElse(value: u32, standard: u32): u32 {
+  return value ? value : standard;
+}
 export function noteRecord(ordinal: u32): void {
   store<u32>(ROOT, ordinal, ROOT_ERROR_RECORD);
 }

@@ -6,6 +6,9 @@ import {
   WORKER_PHASE, WORKER_POLICY_SLOT, WORKER_RECORD, WORKER_SNAPSHOT, WORKER_TABLE,
 } from "./layout";
 
+/** How far one worker's clock may be ahead of another's. */
+export const AHEAD_MS: u32 = 1024;
+
 @unmanaged
 export class Worker {
   epoch: u32;

@@ -10,11 +10,11 @@
 // Results of all engines are hashed and must be equal. Medians; what is timed is the program alone,
 // not copying frames in. Written to bench/results/<date>-nat.{json,md}, but not with --small or
 // --only.
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
+import { commitOf } from "./commit.ts";
 import { TWIN_FLAGS } from "./native.ts";
 import {
   bedsByFlows, bedsByMembers, bedsByRules, bedsByServices, bedsOfTcp,
@@ -156,18 +156,6 @@ function figureTable(all: Figure[]): string {
     ])),
   ].join("\n");
 }
-function commit(): string {
-  const git = (...args: string[]): string =>
-    execFileSync("git", args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
-  try {
-    const own = ["assembly", "native", "host", "bench"];
-    const changed = git("status", "--porcelain", "--", ...own) !== "";
-    return git("rev-parse", "--short", "HEAD") + (changed ? " with changes" : "");
-  } catch {
-    return "none";
-  }
-}
-
 export async function main(args: string[]): Promise<void> {
   const { values } = parseArgs({
     args,
@@ -195,7 +183,8 @@ export async function main(args: string[]): Promise<void> {
   const found = await nat(core, sizes, wanted as Section[]);
   const skipped = nativeMissing() ?? twinMissing();
   const facts = {
-    date: new Date().toISOString().slice(0, 10), commit: commit(),
+    date: new Date().toISOString().slice(0, 10),
+    commit: commitOf("assembly", "native", "host", "bench"),
     core: createHash("sha256").update(core).digest("hex").slice(0, 12),
     machine: `${cpus()[0]!.model.trim()}, ${cpus().length} cores`, node: process.version,
     twin: `cc ${TWIN_FLAGS.join(" ")}`, loadAtStart,

@@ -8,7 +8,6 @@
 //
 // Every engine's results are hashed (answers in the slots, rewritten headers) and must be equal.
 // Written to bench/results/<date>-pipeline.{json,md}; medians. Not timed: copying frames in.
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -19,6 +18,7 @@ import {
 } from "../assembly/layout.ts";
 import { NodeDataplane } from "../host/dataplane/node.ts";
 import { reasonText } from "../host/model/names.ts";
+import { commitOf } from "./commit.ts";
 import { TWIN_FLAGS, buildDriver, missing, startDriver } from "./native.ts";
 import { FRAME_IN, GENERATION, makeFrames, pagesFor, setup } from "./traffic.ts";
 
@@ -175,17 +175,6 @@ function table(rows: Row[]): string {
   ].join("\n");
 }
 
-function commit(): string {
-  const git = (...args: string[]): string =>
-    execFileSync("git", args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
-  try {
-    const changed = git("status", "--porcelain", "--", "assembly", "native", "bench/*.c") !== "";
-    return git("rev-parse", "--short", "HEAD") + (changed ? " with changes" : "");
-  } catch {
-    return "none";
-  }
-}
-
 export async function main(args: string[]): Promise<void> {
   const { values } = parseArgs({
     args,
@@ -205,7 +194,8 @@ export async function main(args: string[]): Promise<void> {
   const core = createHash("sha256").update(readFileSync(values.core)).digest("hex");
   const date = new Date().toISOString().slice(0, 10);
   const facts = {
-    date, commit: commit(), core: core.slice(0, 12), machine: `${cpus()[0]!.model.trim()}, `
+    date, commit: commitOf("assembly", "native", "bench/*.c"), core: core.slice(0, 12),
+    machine: `${cpus()[0]!.model.trim()}, `
       + `${cpus().length} cores`, node: process.version, twin: `cc ${TWIN_FLAGS.join(" ")}`,
     command: ["npm run bench --", ...args].join(" "),
     seconds: Math.round((performance.now() - started) / 1000),

@@ -14,12 +14,12 @@
 //
 // The packet generator repeats hot buffers, so that what a NIC adds is missing from both.
 
-import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, release } from "node:os";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { vppInstall, type VppInstall } from "../host/vpp/install.ts";
+import { commitOf } from "./commit.ts";
 import { inOrder, writeShuffled } from "./vpp-flows.ts";
 import { compareRewrites, type Peer, Peers } from "./vpp-peers.ts";
 import { costOf, median, type NodeCost, type PathCost } from "./vpp-runtime.ts";
@@ -154,17 +154,6 @@ function rowOf(each: Case, rounds: Round[], rewrites: string): Row {
   };
 }
 
-function commit(): string {
-  const git = (...args: string[]): string =>
-    execFileSync("git", args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
-  try {
-    const changed = git("status", "--porcelain", "--", "assembly", "native", "vpp-plugin") !== "";
-    return git("rev-parse", "--short", "HEAD") + (changed ? " with changes" : "");
-  } catch {
-    return "none";
-  }
-}
-
 function table(rows: Row[]): string {
   const line = (cells: string[]): string => `| ${cells.join(" | ")} |`;
   const head = ["case", "margay", "cnat", "ratio", "target", "yardstick", "vectors/call"];
@@ -233,7 +222,8 @@ export async function main(args: string[]): Promise<void> {
     seen = rest;
   }
   const facts = {
-    date: new Date().toISOString().slice(0, 10), commit: commit(),
+    date: new Date().toISOString().slice(0, 10),
+    commit: commitOf("assembly", "native", "vpp-plugin"),
     machine: `${cpus()[0]!.model.trim()}, ${cpus().length} cores, Linux ${release()}`,
     ...seen, loadAtStart: load, rounds: `${setting.rounds} of ${setting.ms} ms for each peer`,
     command: ["npm run bench:vpp --", ...args].join(" "),

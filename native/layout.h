@@ -252,7 +252,6 @@ enum margay_side {
 #define MARGAY_SERVICES_AFFINITY_MASK 32u /* u32: buckets - 1 */
 #define MARGAY_SERVICES_FRAGMENTS 36u /* u32: address of the entries */
 #define MARGAY_SERVICES_FRAGMENTS_MASK 40u /* u32: buckets - 1 */
-#define MARGAY_SERVICES_BYTES 64u
 
 /* Slot blocks */
 #define MARGAY_SLOT_BLOCKS 0x310000u

@@ -26,22 +26,17 @@ export interface Engine {
   close(): void;
 }
 
-class Node implements Engine {
-  readonly name = "node";
-  readonly dataplane: NodeDataplane;
+/** What of an engine is its dataplane's own. */
+abstract class OfDataplane<D extends NodeDataplane | NativeDataplane> {
   readonly memory: Memory;
-  constructor(core: Uint8Array, memoryPages: number) {
-    this.dataplane = new NodeDataplane(core, { memoryPages });
-    this.memory = this.dataplane.memory;
+  constructor(readonly dataplane: D) {
+    this.memory = dataplane.memory;
   }
   stage(records: Uint8Array): void {
     this.dataplane.stage(records);
   }
   push(push: Push): void {
     this.dataplane.push(push);
-  }
-  run(nowMs: number): void {
-    this.dataplane.core.process(0, FRAME_PACKETS_MAX, nowMs, 0, this.dataplane.generation);
   }
   age(nowMs: number, budget: number): number {
     return this.dataplane.age(0, nowMs, budget);
@@ -51,28 +46,23 @@ class Node implements Engine {
   }
 }
 
-class Native implements Engine {
-  readonly name = "native";
-  readonly dataplane: NativeDataplane;
-  readonly memory: Memory;
+class Node extends OfDataplane<NodeDataplane> implements Engine {
+  readonly name = "node";
   constructor(core: Uint8Array, memoryPages: number) {
-    this.dataplane = new NativeDataplane(core, { memoryPages, hugePages: true });
-    this.memory = this.dataplane.memory;
+    super(new NodeDataplane(core, { memoryPages }));
   }
-  stage(records: Uint8Array): void {
-    this.dataplane.stage(records);
+  run(nowMs: number): void {
+    this.dataplane.core.process(0, FRAME_PACKETS_MAX, nowMs, 0, this.dataplane.generation);
   }
-  push(push: Push): void {
-    this.dataplane.push(push);
+}
+
+class Native extends OfDataplane<NativeDataplane> implements Engine {
+  readonly name = "native";
+  constructor(core: Uint8Array, memoryPages: number) {
+    super(new NativeDataplane(core, { memoryPages, hugePages: true }));
   }
   run(nowMs: number): void {
     this.dataplane.addon.process(0, FRAME_PACKETS_MAX, nowMs, 0);
-  }
-  age(nowMs: number, budget: number): number {
-    return this.dataplane.age(0, nowMs, budget);
-  }
-  close(): void {
-    this.dataplane.close();
   }
 }
 

@@ -19,6 +19,7 @@ import type { Fields } from "./field.ts";
 import { packetFamily, plainAddress } from "./net.ts";
 import { kubernetesProtocol, packetPort, type PortProtocol } from "./port.ts";
 import type { Report } from "./report.ts";
+import type { Categorized } from "./topology.ts";
 
 const SERVICE_NAME_LABEL = "kubernetes.io/service-name";
 export const ZONE_LABEL = "topology.kubernetes.io/zone";
@@ -26,17 +27,10 @@ const WEIGHT_ANNOTATION = "lb.margay.io/weight";
 const WEIGHT_MAX = 100;
 
 /** One address of a Service; for a port of it, or, where the Service has none, for none. */
-export interface ServiceEndpoint {
+export interface ServiceEndpoint extends Categorized {
   /** "namespace/pod" or the address. */
   name: string;
   address: string;
-  ready: boolean;
-  serving: boolean;
-  terminating: boolean;
-  /** The node that it is on; "" where that is not known. */
-  node: string;
-  nodeHints: readonly string[];
-  zoneHints: readonly string[];
   /** Shares of new flows; 1 when absent. */
   weight?: number;
   /** Name of the Service's port, "" of one without a name. */

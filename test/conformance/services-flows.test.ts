@@ -17,7 +17,6 @@
 // localhostNodePorts stands in the set-up's name, not in its configuration.
 // Cases: ../shared/conformance/services/iptables-flows.jsonl (its README tells the format); where
 // that folder is not there, this says so.
-import { existsSync, readFileSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
 import { Verdict } from "../../assembly/layout.ts";
 import { Calculator } from "../../host/calc/calculate.ts";
@@ -28,36 +27,11 @@ import { endsOf, LivingNode, outcome } from "../livingnode.ts";
 import { packet } from "../packets.ts";
 import { v6Address } from "./readdress.ts";
 import { judgeTopology } from "./topology.ts";
+import { readSetUps, type Fields, type KubeProxyFlow, type SetUp } from "./kubeproxycases.ts";
 
-const file = "../shared/conformance/services/iptables-flows.jsonl";
-const there = existsSync(file);
-if (!there) console.log(`services-flows: skipped, there is no ${file}`);
-
-interface Flow {
-  name: string;
-  sourceIP: string;
-  protocol: "TCP" | "UDP" | "SCTP";
-  destIP: string;
-  destPort: number;
-  expectOutput: string;
-  expectMasq: boolean;
-}
-interface SetUp {
-  test: string;
-  line: string;
-  config: {
-    nodeName: string; nodeIPs: string[]; nodePortAddresses: string; podCIDR: string;
-    masqueradeAll: boolean; localDetectorImplemented: boolean;
-  };
-  services: Fields[];
-  endpointSlices: Fields[];
-  flows: Flow[];
-}
-type Fields = Record<string, unknown>;
 type Form = (address: string) => string;
 
-const setUps: SetUp[] = there
-  ? readFileSync(file, "utf8").trim().split("\n").map((line) => JSON.parse(line)) : [];
+const { there, setUps } = readSetUps("services-flows");
 const flowCount = setUps.reduce((sum, { flows }) => sum + flows.length, 0);
 const same: Form = (address) => address;
 /** kube-proxy's configuration names pods' IPv4 alone; its IPv6 cases have pods here. */
@@ -160,14 +134,14 @@ class Bench {
   }
 
   /** The endpoint that a flow's packets come from. */
-  private sender({ sourceIP, name }: Flow, source: string): string {
+  private sender({ sourceIP, name }: KubeProxyFlow, source: string): string {
     // A client whose source is the load balancer's address is the node itself, which bears it.
     if (this.own.has(source) || /^same node/.test(name)) return "host";
     return isPod(sourceIP) ? podName(sourceIP) : "eth0";
   }
 
   /** Why the flow does not do what it should; "" where it does. */
-  fault(flow: Flow, form: Form): string {
+  fault(flow: KubeProxyFlow, form: Form): string {
     const source = form(flow.sourceIP), destination = form(flow.destIP);
     const sent = Array.from({ length: SOURCE_PORTS }, () => packet({
       from: source, to: destination, protocol: flow.protocol.toLowerCase() as "tcp", flags: "S",
@@ -210,7 +184,9 @@ function reform(place: string, form: Form): string {
 describe.skipIf(!there)("kube-proxy's packet flows", () => {
   const lines: string[] = [];
 
-  async function run(title: string, of: SetUp[], forms: Form[], which: (flow: Flow) => boolean) {
+  async function run(
+    title: string, of: SetUp[], forms: Form[], which: (flow: KubeProxyFlow) => boolean,
+  ) {
     const bench = new Bench();
     const wrong: string[] = [];
     let right = 0, all = 0;
@@ -233,7 +209,7 @@ describe.skipIf(!there)("kube-proxy's packet flows", () => {
     return all;
   }
   /** kube-proxy has no NodePorts on IPv6's localhost. */
-  const isNear = ({ sourceIP }: Flow): boolean => sourceIP === "127.0.0.1";
+  const isNear = ({ sourceIP }: KubeProxyFlow): boolean => sourceIP === "127.0.0.1";
   const of4 = setUps.filter(({ services, flows }) => [...flows.map((flow) => flow.destIP),
     ...services.map((each) => (each["spec"] as { clusterIP: string }).clusterIP)]
     .every((address) => familyOf(address) === 4));

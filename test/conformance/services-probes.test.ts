@@ -4,40 +4,14 @@
 //   set-up ─ objects ─ Cluster;  flow ─ probe ─► results: verdict, destinations, source
 //
 // Cases: ../shared/conformance/services/iptables-flows.jsonl; where it is not there, this says so.
-import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { Cluster } from "../../host/cluster/cluster.ts";
 import { ProbeReader } from "../../host/cluster/probe.ts";
 import type { FlowResult } from "../../host/cluster/types.ts";
 import { snapshotOf } from "../../host/input/snapshot.ts";
+import { readSetUps, type Fields, type KubeProxyFlow, type SetUp } from "./kubeproxycases.ts";
 
-const file = "../shared/conformance/services/iptables-flows.jsonl";
-const there = existsSync(file);
-if (!there) console.log(`services-probes: skipped, there is no ${file}`);
-
-type Fields = Record<string, unknown>;
-interface Flow {
-  name: string;
-  sourceIP: string;
-  protocol: string;
-  destIP: string;
-  destPort: number;
-  expectOutput: string;
-  expectMasq: boolean;
-}
-interface SetUp {
-  test: string;
-  line: string;
-  config: {
-    nodeName: string; nodeIPs: string[]; nodePortAddresses: string; podCIDR: string;
-    masqueradeAll: boolean; localDetectorImplemented: boolean;
-  };
-  services: Fields[];
-  endpointSlices: Fields[];
-  flows: Flow[];
-}
-const setUps: SetUp[] = there
-  ? readFileSync(file, "utf8").trim().split("\n").map((line) => JSON.parse(line)) : [];
+const { there, setUps } = readSetUps("services-probes");
 
 /** kube-proxy's configuration names pods' IPv4 alone; its IPv6 cases have pods here. */
 const LOCALHOST = "127.0.0.1";
@@ -69,7 +43,7 @@ function objects({ test: name, config, services, endpointSlices }: SetUp): Field
 }
 
 /** What the flow's packets do that they should not; "" where there is nothing. */
-function fault(cluster: Cluster, { config }: SetUp, flow: Flow): string {
+function fault(cluster: Cluster, { config }: SetUp, flow: KubeProxyFlow): string {
   const probe = new ProbeReader(cluster).read({
     id: 1, from: flow.sourceIP, to: flow.destIP, protocol: flow.protocol.toLowerCase(),
     port: flow.destPort,
