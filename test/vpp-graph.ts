@@ -50,6 +50,8 @@ export interface SendOptions {
   stream?: string;
   /** Of the frames; the interface's own when absent. */
   destinationMac?: string;
+  /** VLAN tag. */
+  vlan?: number;
   /** How long behind the last packet results are waited for. */
   settleMs?: number;
   /** Repeats of the whole. */
@@ -165,6 +167,7 @@ export class Graph {
     const frames = packets.map((bytes) => Buffer.concat([
       macBytes(options.destinationMac ?? multicastMac(bytes) ?? macOf(number)),
       macBytes(macOf(number, 1)),
+      Buffer.from(options.vlan === undefined ? [] : [0x81, 0, 0, options.vlan]),
       Buffer.from(bytes[0]! >> 4 === 6 ? [0x86, 0xdd] : [8, 0]), bytes,
     ]));
     const file = this.write(writeCapture(
@@ -174,9 +177,10 @@ export class Graph {
         originalLength: bytes.length, bytes,
       })), { microseconds: true }));
     const { stream = "", limit } = options;
+    const ended = limit === undefined ? "" : ` limit ${limit}`;
     await this.vpp.quietly(
       `packet-generator new { name run source pg${number} ${stream} node ethernet-input `
-        + `pcap ${file} ${limit === undefined ? "" : `limit ${limit}`} }`,
+        + `pcap ${file}${ended} }`,
       "packet-generator enable-stream run",
     );
   }
