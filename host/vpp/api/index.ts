@@ -7,3 +7,5 @@ export type { ErrorName } from "./errno.ts";
 export { EventStream } from "./events.ts";
 export { Schema } from "./schema.ts";
 export type { AnyApi, ApiShape } from "./types.ts";
+export { StatsSegment, VppStatsError, total } from "./stats.ts";
+export type { Stat } from "./stats.ts";
