@@ -114,13 +114,13 @@ export class VppClient<A extends ApiShape = AnyApi> {
 
   /** Registers for events and gives them as they come, under `_name` their message's name. */
   events<N extends NameOf<A["events"]>>(
-    name: N, fields: Values = {},
+    name: N, ...[fields]: Fields<A["events"][N]>
   ): EventStream<EventOf<A["events"][N]>> {
     const opened = this.ready().then((session) => {
       const { events } = serviceOf(session, name, "events");
       return { events, message: session.schema.message(name) };
     });
-    return this.registrations.open<EventOf<A["events"][N]>>(name, fields, opened);
+    return this.registrations.open<EventOf<A["events"][N]>>(name, (fields ?? {}) as Values, opened);
   }
 
   on<E extends keyof VppClientEvents>(

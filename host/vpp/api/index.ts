@@ -9,3 +9,4 @@ export { Schema } from "./schema.ts";
 export type { AnyApi, ApiShape } from "./types.ts";
 export { StatsSegment, VppStatsError, total } from "./stats.ts";
 export type { Stat } from "./stats.ts";
+export { declarationsOf } from "./declarations.ts";
