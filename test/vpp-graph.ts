@@ -48,6 +48,8 @@ export interface PortOptions {
 export interface SendOptions {
   /** Words of "packet-generator new". */
   stream?: string;
+  /** Where VPP takes them in, without an Ethernet header; "ethernet-input", with one, if absent. */
+  node?: string;
   /** Of the frames; the interface's own when absent. */
   destinationMac?: string;
   /** VLAN tag. */
@@ -164,7 +166,8 @@ export class Graph {
   /** Starts a stream named "run", and does not wait for it. */
   async stream(from: string, packets: Uint8Array[], options: SendOptions = {}): Promise<void> {
     const { number } = this.ports.get(from)!;
-    const frames = packets.map((bytes) => Buffer.concat([
+    const { stream = "", limit, node } = options;
+    const frames = packets.map((bytes) => node ? bytes : Buffer.concat([
       macBytes(options.destinationMac ?? multicastMac(bytes) ?? macOf(number)),
       macBytes(macOf(number, 1)),
       Buffer.from(options.vlan === undefined ? [] : [0x81, 0, 0, options.vlan]),
@@ -176,11 +179,10 @@ export class Graph {
         timestampNs: 0n, interface: 0, linkType: LINKTYPE_ETHERNET,
         originalLength: bytes.length, bytes,
       })), { microseconds: true }));
-    const { stream = "", limit } = options;
     const ended = limit === undefined ? "" : ` limit ${limit}`;
     await this.vpp.quietly(
-      `packet-generator new { name run source pg${number} ${stream} node ethernet-input `
-        + `pcap ${file}${ended} }`,
+      `packet-generator new { name run source pg${number} ${stream} `
+        + `node ${node ?? "ethernet-input"} pcap ${file}${ended} }`,
       "packet-generator enable-stream run",
     );
   }
