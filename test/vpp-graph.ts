@@ -52,6 +52,8 @@ export interface SendOptions {
   node?: string;
   /** Of the frames; the interface's own when absent. */
   destinationMac?: string;
+  /** The node whose packets are traced; pg-input when absent. */
+  traced?: string;
   /** VLAN tag. */
   vlan?: number;
   /** How long behind the last packet results are waited for. */
@@ -149,7 +151,7 @@ export class Graph {
     this.left();
     await this.vpp.command("clear errors");
     await this.vpp.command("clear trace");
-    await this.vpp.quietly("trace add pg-input 300");
+    await this.vpp.quietly(`trace add ${options.traced ?? "pg-input"} 300`);
     await this.stream(from, packets, options);
     const deadline = Date.now() + 20_000;
     while (/^run\s+Yes/m.test(await this.vpp.command("show packet-generator"))) {

@@ -94,6 +94,19 @@ describe.skipIf(skipped)("what comes in", () => {
       expect(counted(sent, "spoofed-source")).toBe(packets.length);
     });
 
+    test("vpp-in-forged: no flag that a packet comes with spares it from being judged", async () => {
+      const flags = [...Array.from({ length: 9 }, (_, n) => `avail${n + 1}`), "local"];
+      for (const flag of flags) {
+        const sent = await send("client", [
+          udp({ from: client, to: backend, port: 1 }), udp({ from: client, to: pod, port: 1 }),
+          udp({ from: other, to: GROUPS[family] }),
+        ], { stream: `buffer-flags ${flag}` });
+        expect(`${flag}: ${by(sent).join()}`).toBe(`${flag}: `);
+        expect(counted(sent, "policy-denied")).toBe(2);
+        expect(counted(sent, "spoofed-source")).toBe(1);
+      }
+    });
+
     test("vpp-in-once: a packet between pods is judged at its entry and passes once", async () => {
       const sent = await send("client", [
         udp({ from: client, to: backend }), udp({ from: client, to: backend, port: 1 }),
