@@ -28,7 +28,8 @@ const children: ChildProcess[] = [];
 /** What a program needs to be in a pod. With local scope VCL may connect two programs directly. */
 function environment(pod: Pod, local = false): NodeJS.ProcessEnv {
   const file = graph.vpp.path(`${pod}-${local}.conf`);
-  writeFileSync(file, `vcl {
+  // Once: programs that start meanwhile read it.
+  if (!existsSync(file)) writeFileSync(file, `vcl {
   app-socket-api ${graph.vpp.path(`app_ns_sockets/${pod}`)}
   namespace-id ${pod}
   namespace-secret ${PODS[pod].table}
