@@ -178,7 +178,8 @@ export class Graph {
       })), { microseconds: true }));
     await this.vpp.quietly(
       `packet-generator new { name run source pg${number} ${stream} `
-        + `node ${node ?? "ethernet-input"} pcap ${file} ${limit === undefined ? "" : `limit ${limit}`} }`,
+        + `node ${node ?? "ethernet-input"} pcap ${file} `
+        + `${limit === undefined ? "" : `limit ${limit}`} }`,
       "packet-generator enable-stream run",
     );
   }
