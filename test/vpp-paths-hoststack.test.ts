@@ -1,5 +1,5 @@
-// Programs on VPP's own host stack, as pods: unchanged binaries under VCL's preload library, each in
-// an application namespace whose table leads to the plugin.
+// Programs on VPP's own host stack, as pods: unchanged binaries under VCL's preload library, each
+// in an application namespace whose table leads to the plugin.
 //
 //   curl ─ VCL ─ table 1 ─ default route ─► judged as from loop1, DNAT ─► table 0 ─► table 2 ─┐
 //   python3 -m http.server ─ VCL ◄─ TCP ◄─ local arc ◄────────────────────────────────────────┘

@@ -1,7 +1,7 @@
 // Whatever comes in by an interface is judged there: unicast and multicast, with options, out of a
 // tunnel; and what no endpoint answers for is dropped, whatever the interface is or was.
 //
-//   ESP from the gateway ─► world (judged: to the node) ─► decrypted ─► ipsec0 (judged again) ─► pod
+//   ESP from the gateway ─► world (judged: for the node) ─► decrypted ─► ipsec0 (judged) ─► pod
 import { createCipheriv } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, onTestFailed, test } from "vitest";
 import { fragmentsOf } from "./fragmented.ts";
