@@ -103,6 +103,11 @@ export class VppProcess {
     }
   }
 
+  /** VPP's process id. */
+  get pid(): number {
+    return this.child.pid!;
+  }
+
   path(name: string): string {
     return join(this.directory, name);
   }
