@@ -11,7 +11,8 @@
 
 import { writeFileSync } from "node:fs";
 import { addressOf, BACKEND_PORT, VIP_PORT } from "./packets.ts";
-import type { Bed } from "./bed.ts";
+import { VppClient } from "../../host/vpp/api/index.ts";
+import type { Bed, BedRule } from "./bed.ts";
 import type { VppProcess } from "../../host/vpp/process.ts";
 
 export type PeerName = "cnat" | "npol" | "acl" | "nat44-ed" | "sfdp";
@@ -64,6 +65,23 @@ async function layCnat(vpp: VppProcess, bed: Bed): Promise<void> {
   if (lines.length) await execute(vpp, "translations", lines);
 }
 
+const NO_FILTER = { value: 0, type: "NPOL_RULE_FILTER_NONE_TYPE", should_match: 0 };
+
+/** By the binary API: its command takes any set for one of addresses with ports. */
+function npolRule({ source }: BedRule): Record<string, unknown> {
+  const entry = source
+    ? { type: "NPOL_CIDR", data: { cidr: source } }
+    // The bytes of the number 0: npol.api names no arm for this type.
+    : { type: "NPOL_IP_SET", data: new Uint8Array(4) };
+  return {
+    action: "NPOL_ALLOW",
+    filters: [
+      { value: 17, type: "NPOL_RULE_FILTER_L4_PROTO", should_match: 1 }, NO_FILTER, NO_FILTER,
+    ],
+    matches: [{ is_src: true, is_not: false, ...entry }],
+  };
+}
+
 async function layNpol(vpp: VppProcess, bed: Bed): Promise<void> {
   await layCnat(vpp, bed);
   const { rules, members } = bed.policy!;
@@ -75,8 +93,12 @@ async function layNpol(vpp: VppProcess, bed: Bed): Promise<void> {
     }
     await execute(vpp, "members", lines);
   }
-  await execute(vpp, "rules", rules.map(({ source }) =>
-    `npol rule add allow proto==UDP src==${source ? ` ${source}` : "set 0"}`));
+  const api = await VppClient.connect({ socket: vpp.path("api.sock") });
+  try {
+    for (const rule of rules) await api.call("npol_rule_create", { rule: npolRule(rule) });
+  } finally {
+    api.close();
+  }
   await vpp.expect(
     `npol policy add tx ${rules.map((_, i) => i).join(" ")}`, "npol policy 0 added",
   );

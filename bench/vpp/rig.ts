@@ -1,7 +1,7 @@
 // One VPP with two ways from an input to an output: the plugin's, and a peer's. Each has a FIB of
 // its own, so that no packet meets the other's nodes.
 //
-//   pg0 ─► bench-flows ─► ip4-input ─► margay ─► ip4-lookup (table 1) ─► ip4-rewrite ─► pg2
+//   pg0 ─► bench-flows ─► ip4-input ─► margay ─► ip4-lookup (table 1) ─► ip4-rewrite ─► margay ─► pg2
 //   pg1 ─► bench-flows ─► ip4-input ─► peer ─► ip4-lookup (table 0) ─► ip4-rewrite ─► peer ─► pg3
 //
 // With two cores or more, packets pass on a worker thread pinned to core 1, with the best priority
@@ -80,6 +80,8 @@ export class Rig {
       prefix: install.prefix, plugin: install.plugin,
       otherPlugins: [...peer.plugins, "benchflows_plugin.so"], pollSleepMicroseconds: 0,
       sections: {
+        // The peer's interfaces are none of the plugin's.
+        margay: "manual",
         buffers: "buffers-per-numa 14336",
         // acl-plugin's table and nat44-ed's sessions come out of the heap before the first packet.
         memory: `main-heap-size ${2 + Math.ceil(bed.sessions / 400_000)}G`,
@@ -130,8 +132,11 @@ export class Rig {
     await this.stage(configureRecord(budgets));
     this.coreKilobytes = this.residentKilobytes() - before;
     await this.push(program);
-    await vpp.expect("margay bind pg0 0", "interface bound");
-    await vpp.expect("set margay input pg0", "input enabled");
+    // As with the peer's features, the way out counts: packets pass its node by their mark.
+    for (const [endpoint, name] of ["pg0", "pg2"].entries()) {
+      await vpp.expect(`margay bind ${name} ${endpoint}`, "interface bound");
+      await vpp.expect(`set margay input ${name}`, "input enabled");
+    }
   }
 
   file(bytes: Uint8Array): string {
