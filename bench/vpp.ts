@@ -3,9 +3,9 @@
 //
 //   npm run bench:vpp -- [--quick] [--json] [--case <part of a name>] [--list]
 //
-// Clocks a packet of all nodes of a side, aging included, as `show runtime` gives them; medians over
-// rounds in which both sides take turns; the ratio is the median of each round's. Before a row is
-// timed both sides are shown to let the same packets through, rewritten alike; a row whose
+// Clocks a packet of all nodes of a side, aging included, as `show runtime` gives them; medians
+// over rounds in which both sides take turns; the ratio is the median of each round's. Before a row
+// is timed both sides are shown to let the same packets through, rewritten alike; a row whose
 // comparison fails is refused by name, and the others go on.
 //
 // --json prints {"rows": [{case, margayClocks, peerClocks, target}]} alone; vpp/report.ts says what
@@ -21,7 +21,9 @@ import { buildBenchPlugins } from "./vpp/build.ts";
 import { bedKey, type Case, CASES } from "./vpp/cases.ts";
 import { measureCase, type Setting } from "./vpp/measure.ts";
 import { pushUnderLoad, pushSection } from "./vpp/push.ts";
-import { failedRow, jsonOf, policyRows, type Row, rowOf, table, writeResult } from "./vpp/report.ts";
+import {
+  failedRow, jsonOf, policyRows, type Row, rowOf, table, writeResult,
+} from "./vpp/report.ts";
 import { type Install, Rig } from "./vpp/rig.ts";
 import { splitSection, splitUp } from "./vpp/split.ts";
 

@@ -67,7 +67,7 @@ export function compare(
   let same = 0;
   for (const packet of margay) {
     const other = theirs.get(client(packet));
-    if (!other) throw new Error(`${name}: no packet from ${client(packet)} came out, of margay one`);
+    if (!other) throw new Error(`${name}: no packet from ${client(packet)}, of margay one`);
     check("margay", packet);
     check(name, other);
     if (rest(packet) !== rest(other)) {

@@ -8,8 +8,8 @@
  *
  *   f(k) = from + k mod count                            order counter
  *   f(k) = from + a permutation of 0 .. count - 1 at k   order random: each flow once a round, by a
- *          mixing of k's bits that can be undone (an odd multiplication and a shift, twice), skipping
- *          what falls past count
+ *          mixing of k's bits that can be undone (an odd multiplication and a shift, twice),
+ *          skipping what falls past count
  *
  *   bench flows <interface> count <n> [from <n>] [random] [field <offset> <base> [modulo <m>]
  *     checksum <offset> ...]...

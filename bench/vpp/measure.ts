@@ -4,8 +4,8 @@
 //                                  └ nodes' clocks, the yardstick, the machine's load
 //
 // The yardstick is ip4-input + ip4-lookup + ip4-rewrite: where it differs between the sides of a
-// round, something else was on the processor. A row is refused, by name, where the comparison fails,
-// where a packet is lost in a timed round, or where the sessions are not as many as they must be.
+// round, something else was on the processor. A row is refused, by name, where the comparison
+// fails, where a packet is lost in a timed round, or where sessions are not as many as they must be.
 
 import { loadavg } from "node:os";
 import { CLIENTS_ALLOWED } from "./bed.ts";

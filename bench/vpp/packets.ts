@@ -35,7 +35,8 @@ type Who = "client" | "vip" | "backend";
 export function addressOf(family: Family, who: Who, n: number): string {
   const [network, base] = BASES[family][who];
   const number = base + n;
-  if (family === 6) return `${network}${(number >>> 16).toString(16)}:${(number & 0xffff).toString(16)}`;
+  const words = [number >>> 16, number & 0xffff].map((word) => word.toString(16)).join(":");
+  if (family === 6) return `${network}${words}`;
   return [24, 16, 8, 0].map((shift) => (number >>> shift) & 255).join(".");
 }
 

@@ -1,8 +1,8 @@
 // One VPP with two ways from an input to an output: the plugin's, and a peer's. Each has a FIB of
 // its own, so that no packet meets the other's nodes.
 //
-//   pg0 ─► bench-flows ─► ip4-input ─► margay ─► ip4-lookup (table 1) ─► ip4-rewrite ─► margay ─► pg2
-//   pg1 ─► bench-flows ─► ip4-input ─► peer ─► ip4-lookup (table 0) ─► ip4-rewrite ─► peer ─► pg3
+//   pg0 ► bench-flows ► ip4-input ► margay ► ip4-lookup, table 1 ► ip4-rewrite ► margay ► pg2
+//   pg1 ► bench-flows ► ip4-input ► peer ► ip4-lookup, table 0 ► ip4-rewrite ► peer ► pg3
 //
 // With two cores or more, packets pass on a worker thread pinned to core 1, with the best priority
 // that we may give it; VPP's main thread and this process have core 0. Buffers lie on 2 MiB pages.
@@ -80,8 +80,8 @@ export class Rig {
       prefix: install.prefix, plugin: install.plugin,
       otherPlugins: [...peer.plugins, "benchflows_plugin.so"], pollSleepMicroseconds: 0,
       sections: {
-        // The peer's interfaces are none of the plugin's.
-        margay: "manual",
+        // The peer's interfaces are none of the plugin's; pushes shall not meet the pinned worker.
+        margay: worker ? "manual cores 0" : "manual",
         buffers: "buffers-per-numa 14336",
         // acl-plugin's table and nat44-ed's sessions come out of the heap before the first packet.
         memory: `main-heap-size ${2 + Math.ceil(bed.sessions / 400_000)}G`,
@@ -117,7 +117,8 @@ export class Rig {
       await vpp.command(`create packet-generator interface ${name} mode ${mode}`);
     }
     await vpp.quietly(family === 4 ? "ip table add 1" : "ip6 table add 1");
-    for (const name of ["pg0", "pg2"]) await vpp.quietly(`set interface ${family === 4 ? "ip" : "ip6"} table ${name} 1`);
+    const ip = family === 4 ? "ip" : "ip6";
+    for (const name of ["pg0", "pg2"]) await vpp.quietly(`set interface ${ip} table ${name} 1`);
     for (const name of ["pg0", "pg1", "pg2", "pg3"]) {
       await vpp.quietly(`set interface state ${name} up`, `enable ${mode} interface ${name}`);
     }

@@ -1,5 +1,5 @@
-// How a packet's clocks split: the plugin with stop-watches (split.c) at 10,000 and a million flows,
-// beside the same rounds without them.
+// How a packet's clocks split: the plugin with stop-watches (split.c) at 10,000 and a million
+// flows, beside the same rounds without them.
 
 import type { Bed } from "./bed.ts";
 import { trafficOf } from "./measure.ts";

@@ -7,4 +7,3 @@ set(BENCH_SPLIT ${CMAKE_CURRENT_LIST_DIR}/split.c)
 cmake_language(DEFER CALL target_sources margay_plugin PRIVATE ${BENCH_SPLIT})
 cmake_language(DEFER CALL target_link_options margay_plugin PRIVATE
   "-Wl,--wrap=margay_process" "-Wl,--wrap=wasmtime_func_new_unchecked")
-include_directories(SYSTEM ${CMAKE_CURRENT_LIST_DIR}/../../build/native/wasmtime/include)
