@@ -41,6 +41,7 @@ format_function_t format_margay_address;
 /* flowlog.c: for the main thread */
 void margay_flows_listen (int is_on);
 u32 margay_flows_read (margay_flow_t *flows, u32 most);
+u64 margay_flows_noted (void); /* since VPP's start; wraps with each ring's 32 bits */
 u64 margay_flows_lost (void);
 
 format_function_t format_margay_flow;

@@ -218,6 +218,15 @@ margay_flows_read (margay_flow_t *flows, u32 most)
 }
 
 u64
+margay_flows_noted (void)
+{
+  u64 noted = 0;
+  for (u32 i = 0; i < MARGAY_WORKERS_MAX; i++)
+    noted += log.rings[i] ? log.rings[i]->written : 0;
+  return noted;
+}
+
+u64
 margay_flows_lost (void)
 {
   u64 lost = 0;
