@@ -88,7 +88,7 @@ describe.skipIf(skipped)("messages, from a VPP without a core on", () => {
     await vpp?.close();
   });
 
-  test("vpp-api-no-core: without a core every message says so", async () => {
+  test("plugin-no-core: without a core every message says so", async () => {
     expect((await refusal(client.call("margay_status_get", { beside: false }))).retval).toBe(-6);
     const { retval, reply } = await refusal(client.call("margay_publish", { generation: 1 }));
     expect(retval).toBe(-6);
@@ -98,7 +98,7 @@ describe.skipIf(skipped)("messages, from a VPP without a core on", () => {
     expect((await refusal(client.call("margay_swap"))).reply["why"]).toMatch(/none is open beside/);
   });
 
-  test("vpp-api-push: core, records, modules and a generation come by messages", async () => {
+  test("plugin-push: core, records, modules and a generation come by messages", async () => {
     await messages.open(core, { pages: 128 });
     const configure = configureRecord(BUDGETS);
     await messages.stage(configure);
@@ -118,7 +118,7 @@ describe.skipIf(skipped)("messages, from a VPP without a core on", () => {
     expect(again.reply["why"]).toMatch(/a core is loaded already/);
   });
 
-  test("vpp-api-refused: a refused push says why and leaves the generation alone", async () => {
+  test("plugin-refused: a refused push says why and leaves the generation alone", async () => {
     const generation = async () =>
       (await client.call("margay_status_get", { beside: false }))["generation"];
     const short = await refusal(messages.stage(configureRecord(BUDGETS)));
@@ -149,7 +149,7 @@ describe.skipIf(skipped)("messages, from a VPP without a core on", () => {
     expect(await generation()).toBe(2);
   });
 
-  test("vpp-api-uploads: uploads are bounded, and go with their client", async () => {
+  test("plugin-uploads: uploads are bounded, and go with their client", async () => {
     const other = await clientOf(vpp, "other");
     const piece = (upload: number, offset: number, total: number, bytes: number) =>
       other.call("margay_upload", { upload, offset, total, data: new Uint8Array(bytes) });
@@ -174,7 +174,7 @@ describe.skipIf(skipped)("messages, from a VPP without a core on", () => {
     await expect.poll(() => vpp.command("show margay uploads")).toMatch(/^uploads 0 bytes=0 /);
   });
 
-  test("vpp-api-interfaces: interfaces are bound and told; a deleted one is nobody's", async () => {
+  test("plugin-interfaces: interfaces are bound and told; a deleted one is nobody's", async () => {
     await vpp.command("create loopback interface instance 5");
     const names = await all(client.dump("sw_interface_dump", { sw_if_index: 0xffffffff }));
     const { sw_if_index } = names.find((each) => each["interface_name"] === "loop5")!;
@@ -221,7 +221,7 @@ describe.skipIf(skipped)("messages beside packets", () => {
     await replay?.close();
   });
 
-  test("vpp-api-flows: new, denied and ended flows are told to who listens", async () => {
+  test("plugin-flows: new, denied and ended flows are told to who listens", async () => {
     const events = client.events("want_margay_flow_events", {});
     await events.ready;
     const flows: Record<string, unknown>[] = [];
@@ -250,10 +250,16 @@ describe.skipIf(skipped)("messages beside packets", () => {
     await replay.process([packet(80)]);
     await pause(50);
     expect(flows).toHaveLength(5);
+    expect(await replay.vpp.command("show margay flows")).toMatch(/^the flow log is off/);
+    await replay.vpp.expect("margay flows on", "flow log on");
+    await replay.process([packet(23)]);
+    await expect.poll(() => replay.vpp.command("show margay flows")).toMatch(
+      /^denied .* reason=policy-denied family=4 protocol=6 source=10\.0\.0\.1 .* backend=-1 /);
+    await replay.vpp.expect("margay flows off", "flow log off");
     await replay.age(clock.nowMs + 3_600_000, 1000);
   });
 
-  test("vpp-api-read: counters, sessions and the stats segment say the same", async () => {
+  test("plugin-read: counters, sessions and the stats segment say the same", async () => {
     await replay.process([packet(80), packet(23), packet(80, "fd00::5")]);
     const counters = new Map((await all(client.dump("margay_counter_dump")))
       .map((each) => [each["reason"], each]));
@@ -283,7 +289,7 @@ describe.skipIf(skipped)("messages beside packets", () => {
     expect((await refusal(client.get("margay_session_get", { family: 5 }))).retval).toBe(-7);
   });
 
-  test("vpp-api-trace: the next packets that are judged are traced", async () => {
+  test("plugin-trace: the next packets that are judged are traced", async () => {
     const { vpp } = replay;
     await vpp.command("clear trace");
     await client.call("margay_trace_set", { packets: 1 });
@@ -316,7 +322,7 @@ describe.skipIf(skipped)("messages beside packets", () => {
     return { ...each, bytes };
   };
 
-  test("vpp-api-swap: another core beside takes the place of the running one, with its sessions",
+  test("plugin-swap: another core beside takes the place of the running one, with its sessions",
     async () => {
       const before = await replay.sessions();
       expect(before.length).toBeGreaterThanOrEqual(2);
@@ -354,7 +360,7 @@ describe.skipIf(skipped)("messages beside packets", () => {
       expect((await refusal(client.call("margay_discard"))).retval).toBe(-6);
     });
 
-  test("vpp-api-beside-gone: what a client opened beside goes with it", async () => {
+  test("plugin-beside-gone: what a client opened beside goes with it", async () => {
     const other = await clientOf(replay.vpp, "other");
     await new Messages(other).open(readFileSync(coreFile), { beside: true });
     const beside = async () =>
@@ -366,7 +372,7 @@ describe.skipIf(skipped)("messages beside packets", () => {
       .toMatchObject({ generation: 7 });
   });
 
-  test("vpp-api-checkpoint: `margay save` and `restore` know the checkpoints of other engines",
+  test("plugin-checkpoint: `margay save` and `restore` know the checkpoints of other engines",
     async () => {
       const { vpp } = replay;
       const path = vpp.path("sessions");
