@@ -1,5 +1,6 @@
 /* Drives native/control.c and native/sha256.c alone; test/native-control.test.ts reads what it
  * prints: one line a fact. */
+#define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -77,7 +78,7 @@ int main(void) {
   printf("finished %d\n", finished);
 
   margay_control_options nowhere = {.keep_affinity = false};
-  nowhere.cpus[15] = 1ull << 63;
+  nowhere.cpus[15] = 1ull << 63; /* CPU 1,023 */
   printf("nowhere %d\n", margay_control_start(&nowhere) != NULL);
   return 0;
 }

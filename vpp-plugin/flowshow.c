@@ -34,7 +34,7 @@ flows_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
   if (!wanted)
     count = 0;
   is_on = wanted;
-  margay_flows_listen (wanted || margay_flows_listeners ());
+  margay_flows_listen (wanted || margay_flows_listeners () > 0);
   margay_jobs_wake ();
   vlib_cli_output (vm, "flow log %s", wanted ? "on" : "off");
   return 0;
