@@ -52,6 +52,8 @@ export interface SendOptions {
   node?: string;
   /** Of the frames; the interface's own when absent. */
   destinationMac?: string;
+  /** VLAN tag. */
+  vlan?: number;
   /** How long behind the last packet results are waited for. */
   settleMs?: number;
   /** Repeats of the whole. */
@@ -168,6 +170,7 @@ export class Graph {
     const frames = packets.map((bytes) => node ? bytes : Buffer.concat([
       macBytes(options.destinationMac ?? multicastMac(bytes) ?? macOf(number)),
       macBytes(macOf(number, 1)),
+      Buffer.from(options.vlan === undefined ? [] : [0x81, 0, 0, options.vlan]),
       Buffer.from(bytes[0]! >> 4 === 6 ? [0x86, 0xdd] : [8, 0]), bytes,
     ]));
     const file = this.write(writeCapture(
@@ -176,9 +179,10 @@ export class Graph {
         timestampNs: 0n, interface: 0, linkType: LINKTYPE_ETHERNET,
         originalLength: bytes.length, bytes,
       })), { microseconds: true }));
+    const ended = limit === undefined ? "" : ` limit ${limit}`;
     await this.vpp.quietly(
       `packet-generator new { name run source pg${number} ${stream} `
-        + `node ${node ?? "ethernet-input"} pcap ${file} ${limit === undefined ? "" : `limit ${limit}`} }`,
+        + `node ${node ?? "ethernet-input"} pcap ${file}${ended} }`,
       "packet-generator enable-stream run",
     );
   }

@@ -318,8 +318,14 @@ margay_flows_client_gone (u32 client)
   if (!l)
     return;
   vec_del1 (listeners, l - listeners);
-  if (!vec_len (listeners))
+  if (!vec_len (listeners) && !margay_flows_shown ())
     margay_flows_listen (0);
+}
+
+u32
+margay_flows_listeners (void)
+{
+  return vec_len (listeners);
 }
 
 static void
@@ -373,6 +379,7 @@ margay_flows_tell (vlib_main_t *vm)
       n = margay_flows_read (flows, EVENT_FLOWS);
       if (!n)
 	return;
+      margay_flows_keep (flows, n);
       vec_foreach (l, listeners)
 	send_flows (l, flows, n);
     }

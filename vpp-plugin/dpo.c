@@ -42,7 +42,15 @@ format_host (u8 *s, va_list *args)
 		 vnet_get_main (), host->sw_if_index, host->via_table_id);
 }
 
+/* Who may send into the table: VPP's own source check takes no route without an interface. */
+static u32
+host_urpf (const dpo_id_t *dpo)
+{
+  return pool_elt_at_index (margay_hosts, dpo->dpoi_index)->sw_if_index;
+}
+
 static const dpo_vft_t host_vft = {
+  .dv_get_urpf = host_urpf,
   .dv_lock = host_lock,
   .dv_unlock = host_unlock,
   .dv_format = format_host,

@@ -6,8 +6,9 @@
  *          └─ other protocols: VPP's reassembly knows no others and would drop them ──► judged
  *
  * The way through reassembly is a feature arc of our own, so that only fragments pay for it. (Its
- * custom-context node would do for IPv4; that for IPv6 reads its next node where it has just written
- * ports.) Meanwhile the buffer's flow_id holds where the packet stands on the interface's own arc.
+ * custom-context node would do for IPv4; that for IPv6 reads its next node where it has just
+ * written ports.) Meanwhile the buffer's flow_id holds where the packet stands on the interface's
+ * own arc.
  *
  * The program makes a session by the first fragment and carries later ones by a table of theirs: in
  * each frame first fragments go in front.

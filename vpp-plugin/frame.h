@@ -19,9 +19,9 @@
  * What the program passes on to another node as it is (Rewritten.ToPeer) wants a tunnel to that
  * node. There is none here yet: it is dropped, as no-tunnel-to-peer.
  *
- * Nothing is decided here. ip4-input has checked version, length, TTL and header checksum, ip6-input
- * version and hop limit, which is what the slot flag `checked` says; VPP's own packets are right in
- * these. Lengths inside the packet the program checks itself.
+ * Nothing is decided here. ip4-input has checked version, length, TTL and header checksum,
+ * ip6-input version and hop limit, which is what the slot flag `checked` says; VPP's own packets
+ * are right in these. Lengths inside the packet the program checks itself.
  *
  * Compiled once for each CPU generation that VPP knows (MULTIARCH_SOURCES). */
 #ifndef MARGAY_FRAME_H
@@ -126,8 +126,9 @@ static_always_inline void
 margay_to_lookup (vlib_buffer_t *b, const margay_slot *slot)
 {
   vnet_buffer (b)->sw_if_index[VLIB_TX] = ~0;
-  vnet_buffer (b)->oflags &= ~(VNET_BUFFER_OFFLOAD_F_TNL_MASK | VNET_BUFFER_OFFLOAD_F_OUTER_IP_CKSUM |
-			       VNET_BUFFER_OFFLOAD_F_OUTER_UDP_CKSUM);
+  vnet_buffer (b)->oflags &=
+    ~(VNET_BUFFER_OFFLOAD_F_TNL_MASK | VNET_BUFFER_OFFLOAD_F_OUTER_IP_CKSUM |
+      VNET_BUFFER_OFFLOAD_F_OUTER_UDP_CKSUM);
   /* Its TTL has been counted down already, or is VPP's own. */
   if (slot->hook == MARGAY_SLOT_HOOK_LEAVING)
     b->flags |= VNET_BUFFER_F_LOCALLY_ORIGINATED;
@@ -163,40 +164,84 @@ margay_pass (vlib_main_t *vm, vlib_buffer_t *b, const margay_slot *slot, const u
   return next;
 }
 
+/* What is most of a busy frame at an input arc: passed whole, its headers rewritten or not. */
+static_always_inline int
+margay_is_plain (const margay_slot *slot)
+{
+  return (slot->verdict == MARGAY_VERDICT_PASS) & !(slot->rewritten & MARGAY_REWRITTEN_TO_PEER) &
+	 (slot->new_length == slot->packet_length);
+}
+
+static_always_inline u16
+margay_finish (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t *b,
+	       const margay_slot *slot, const u8 *window, int is_ip6, margay_place_t place)
+{
+  u32 reason = slot->reason < MARGAY_COUNTERS ? slot->reason : 0;
+
+  if (PREDICT_FALSE (slot->rewritten & MARGAY_REWRITTEN_TO_PEER))
+    reason = MARGAY_ERROR_NO_TUNNEL;
+  else if (PREDICT_TRUE (slot->verdict == MARGAY_VERDICT_PASS))
+    return margay_pass (vm, b, slot, window, is_ip6, place);
+  else if (slot->verdict == MARGAY_VERDICT_REPLY && slot->new_length <= MARGAY_WINDOW_BYTES)
+    {
+      margay_reply (vm, b, window, slot->new_length);
+      vlib_node_increment_counter (vm, node->node_index, reason, 1);
+      return MARGAY_NEXT_LOOKUP;
+    }
+  b->error = node->errors[reason];
+  return MARGAY_NEXT_DROP;
+}
+
+/* The same way on as the packet before it, where that stood at the same place of the same arc. */
+typedef struct
+{
+  u32 from, to;
+  u16 next;
+} margay_step_t;
+
+static_always_inline u16
+margay_next_feature (vlib_buffer_t *b, margay_step_t *step)
+{
+  if (PREDICT_FALSE (b->current_config_index != step->from))
+    {
+      step->from = b->current_config_index;
+      vnet_feature_next_u16 (&step->next, b);
+      step->to = b->current_config_index;
+    }
+  b->current_config_index = step->to;
+  return step->next;
+}
+
 static_always_inline void
 margay_apply (vlib_main_t *vm, vlib_node_runtime_t *node, margay_thread_t *mt, vlib_buffer_t **b,
 	      u16 *next, u32 n, int is_ip6, margay_place_t place)
 {
   const margay_slot *slot = mt->slots;
   const u8 *window = mt->windows;
-  int is_logged = margay_main.log_flows;
+  int is_logged = margay_main.log_flows, is_traced = node->flags & VLIB_NODE_FLAG_TRACE;
+  margay_step_t step = { .from = ~0 };
 
   for (u32 i = 0; i < n; i++, slot++, window += MARGAY_WINDOW_BYTES)
     {
-      if (PREDICT_FALSE ((node->flags & VLIB_NODE_FLAG_TRACE) &&
-			 (b[i]->flags & VLIB_BUFFER_IS_TRACED)))
+      if (i + MARGAY_PREFETCH < n)
+	{
+	  vlib_prefetch_buffer_header (b[i + MARGAY_PREFETCH], STORE);
+	  CLIB_PREFETCH (vlib_buffer_get_current (b[i + MARGAY_PREFETCH / 2]),
+			 CLIB_CACHE_LINE_BYTES, STORE);
+	}
+      if (PREDICT_FALSE (is_traced && (b[i]->flags & VLIB_BUFFER_IS_TRACED)))
 	margay_add_trace (vm, node, b[i], slot, window, mt->stages[i], is_ip6);
       if (PREDICT_FALSE (is_logged))
 	margay_log_flow (mt, b[i], slot, window, mt->stages[i], is_ip6);
-      u32 reason = slot->reason < MARGAY_COUNTERS ? slot->reason : 0;
-      if (PREDICT_FALSE (slot->rewritten & MARGAY_REWRITTEN_TO_PEER))
+      if (PREDICT_TRUE (place == MARGAY_AT_INPUT && margay_is_plain (slot)))
 	{
-	  b[i]->error = node->errors[MARGAY_ERROR_NO_TUNNEL];
-	  next[i] = MARGAY_NEXT_DROP;
-	}
-      else if (PREDICT_TRUE (slot->verdict == MARGAY_VERDICT_PASS))
-	next[i] = margay_pass (vm, b[i], slot, window, is_ip6, place);
-      else if (slot->verdict == MARGAY_VERDICT_REPLY && slot->new_length <= MARGAY_WINDOW_BYTES)
-	{
-	  margay_reply (vm, b[i], window, slot->new_length);
-	  vlib_node_increment_counter (vm, node->node_index, reason, 1);
-	  next[i] = MARGAY_NEXT_LOOKUP;
+	  if (slot->rewritten)
+	    margay_write_window (vm, b[i], window, slot->window_length);
+	  b[i]->flags = (b[i]->flags & ~MARGAY_BUFFER_MARKS) | MARGAY_BUFFER_F_JUDGED;
+	  next[i] = margay_next_feature (b[i], &step);
 	}
       else
-	{
-	  b[i]->error = node->errors[reason];
-	  next[i] = MARGAY_NEXT_DROP;
-	}
+	next[i] = margay_finish (vm, node, b[i], slot, window, is_ip6, place);
     }
 }
 

@@ -1,8 +1,9 @@
 /* The VPP adapter: what its files share.
  *
  *   ip4/6-input ─► margay-ip4/6-input ─► lookup ─┬► rewrite ─► margay-ip4/6-output ─► interface
- *    unicast, multicast │  judge, mark           └► receive ─► margay-ip4/6-local  ─► the host stack
+ *    unicast, multicast │  judge, mark           └► receive ─► margay-ip4/6-local  ─► host stack
  *                       ├─► reassembly ─► margay-ip4/6-fragment       (input.c, fragment.c)
+ *   ip4/6-icmp-error ─► margay-ip4/6-error ─► lookup    (error.c)
  *   ip4-input ─► margay-ip4-options (options.c)   host stack's table ─► margay-ip4/6-host (host.c)
  *
  *   CLI (cli.c, show.c) ───► native/dataplane.h ─► Wasm engine

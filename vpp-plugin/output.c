@@ -5,10 +5,11 @@
  *   ip4/6-punt ───────────────► margay-ip4/6-punt ───► redirected: judged again
  *
  * What has no mark is VPP's own: ICMP errors, fragments that VPP has made, answers made in a buffer
- * that had been delivered (ping, TCP reset), the host stack's packets; or it came in by an interface
- * without our arcs. What the program rewrites here goes back to the look-up, marked.
+ * that had been delivered (ping, TCP reset), the host stack's packets; or it came in by an
+ * interface without our arcs. What the program rewrites here goes back to the look-up, marked.
  *
- * Delivery is where the buffer is the host's. Fragments are not delivered yet: they come back whole.
+ * Delivery is where the buffer is the host's. Fragments are not delivered yet: they come back
+ * whole.
  * What is punted (no listener here) and redirected goes on as the packet that it was. */
 #include "frame.h"
 

@@ -1,6 +1,6 @@
 // Equal bytes: two packet sequences through Node, the native core and VPP come out the same:
 // packets, verdicts, counters, session dump. What VPP's own ip4-input and ip6-input drop (bad
-// checksum, version, length, TTL; options take another way) is an equal drop outside Margay's
+// checksum, version, length, TTL) is an equal drop outside Margay's
 // counters.
 import { createHash } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";

@@ -125,7 +125,6 @@ function unusual(client: string, vip: string, backend: string, outside: string):
     { ...toVip, sourcePort: 37003, fragment: { offset: 90, more: true } },
     // Of no first one that came: other ends.
     { from: client, to: outside, sourcePort: 37005, fragment: { offset: 90, more: true } },
-    // Denied, for VPP takes packets with options out before the plugin sees them.
     ...four ? [{ from: client, to: backend, port: 22, options: new Uint8Array(4).fill(1) }]
       : [{ ...toVip, sourcePort: 37004,
         extensions: [{ number: 60, body: Uint8Array.of(0, 1, 4, 0, 0, 0, 0) }] }],
