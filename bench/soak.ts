@@ -30,7 +30,7 @@ const TURN_MS = 250;
 /** Resident memory may be so much larger at the end: megabytes. */
 const GROWTH_MB_MAX = 32;
 const BED: Bed = {
-  family: 4, peer: "cnat", services: 1, sessions: 2_000_000, policy: worstRules(100),
+  family: 4, peer: "cnat", services: 1, sessions: 400_000, policy: worstRules(100),
   idleSeconds: IDLE_SECONDS,
 };
 

@@ -5,7 +5,7 @@
 //
 // The yardstick is ip4-input + ip4-lookup + ip4-rewrite: where it differs between the sides of a
 // round, something else was on the processor. A row is refused, by name, where the comparison
-// fails, where a packet is lost in a timed round, or where sessions are not as many as they must be.
+// fails, where a packet is lost in a timed round, or where sessions are fewer than they must be.
 
 import { loadavg } from "node:os";
 import { CLIENTS_ALLOWED } from "./bed.ts";
