@@ -31,6 +31,10 @@ const MAY_IMPORT: Record<string, string[]> = {
     "host/model", "host/dataplane", "host/compile", "host/calc", "host/input", "host/replay",
   ],
   "host/check": ["host/model", "host/input", "host/calc", "host/module", "host/cluster"],
+  "host/agent": [
+    "host/model", "host/dataplane", "host/compile", "host/calc", "host/input", "host/module",
+    "host/vpp",
+  ],
   "host/cluster": [
     "host/model", "host/dataplane", "host/compile", "host/calc", "host/input", "host/module",
     "host/observe",
