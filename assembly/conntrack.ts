@@ -17,6 +17,7 @@ import * as sctp from "./header/sctp";
 import * as tcp from "./header/tcp";
 import { writeIdentity } from "./identity";
 import { answersDenied, makesSession } from "./judge";
+import { carryLeaving, isLeaving } from "./leaving";
 import { isPassedOn } from "./lookup";
 import {
   Reason, Rewritten, SESSION4_BACKEND, SESSION4_GENERATION, SESSION6_BACKEND,
@@ -133,13 +134,15 @@ export function settle<F>(
   } else if (!d.quoted || !carryRelated<F>(g, p)) {
     settleFlow<F>(w, g, p, d, tick, generation);
   }
-  if (d.part == <u8>Part.First && passes(p.reason)) noteFragment<F>(p, usize(p.session), tick);
+  if (d.part != <u8>Part.First || !passes(p.reason)) return;
+  noteFragment<F>(p, d.asItIs ? 0 : usize(p.session), tick);
 }
 
 function settleFlow<F>(
   w: Worker, g: Generation, p: Packet, d: Detail, tick: u32, generation: u32,
 ): void {
   const entry = findPacket<F>(tableOf<F>(), p);
+  if (isLeaving(p) && !isOwn<F>(p, entry) && carryLeaving<F>(g, p, d)) return;
   if (entry && settleFound<F>(w, g, p, entry, tick, generation)) return;
   if (p.decision != <u8>Reason.Allowed) {
     // Undecided: it had a session at look-up, which has ended since.
@@ -158,6 +161,12 @@ function settleFlow<F>(
     return;
   }
   open<F>(w, g, p, d, tick, generation);
+}
+
+/** Is an index entry's session the packet's sender's own? */
+function isOwn<F>(p: Packet, entry: u32): bool {
+  if (!entry) return false;
+  return endpointOf<F>(keyIn<F>(recordAt<F>(tableOf<F>(), entry >> 1), entry & 1)) == p.endpoint;
 }
 
 /** Does NAT change the packet's header? */

@@ -31,7 +31,8 @@ export class Detail {
   /** Of a packet that meets a restored session: the rule, and what was decided of the session. */
   readmissionRule: u32;
   readmission: u8;
-  pad0: u8;
+  /** 1: it leaves as it is, being translated already (leaving.ts). */
+  asItIs: u8;
   pad1: u16;
   pad3: u32;
   pad2: u64;

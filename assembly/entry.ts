@@ -36,7 +36,7 @@ function clear(p: Packet): void {
   // translation, part, quoted, answer, peer
   const d = changetype<usize>(detailOf(p));
   store<u64>(d, 0, offsetof<Detail>("translation"));
-  store<u8>(d, 0, offsetof<Detail>("readmission"));
+  store<u16>(d, 0, offsetof<Detail>("readmission")); // and asItIs
 }
 
 /**

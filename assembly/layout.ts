@@ -345,7 +345,7 @@ export const SLOT_PACKET_LENGTH: usize = 4; // in, u32: bytes from the L3 header
 export const SLOT_WINDOW_LENGTH: usize = 8; // in, u16: bytes of the window that are valid
 export const SLOT_PEER: usize = 8; // out, u16, with Rewritten.ToPeer: the node to pass it on to
 export const SLOT_FLAGS: usize = 10; // in, u8, enum SlotFlag
-export const SLOT_HOOK: usize = 11; // in, u8: 0 = from the interface
+export const SLOT_HOOK: usize = 11; // in, u8, enum SlotHook
 export const SLOT_VERDICT: usize = 12; // out, u8, enum Verdict
 export const SLOT_REASON: usize = 13; // out, u8, enum Reason
 export const SLOT_REWRITTEN: usize = 14; // out, u8, bits of enum Rewritten
@@ -355,6 +355,8 @@ export const SLOT_SESSION: usize = 20; // out, u32: address of the session recor
 export const SLOT_BACKEND: usize = 24; // out, u32: backend id + 1, 0 = no service
 export const SLOT_NEW_LENGTH: usize = 28; // out, u32: packet length from the L3 header
 
+/** Where an adapter met the packet. Leaving: on its way out without having been judged. */
+export const enum SlotHook { Entering, Leaving }
 export const enum SlotFlag {
   PartialChecksum = 1, // L4 checksum field holds the pseudo-header sum alone
   Gso = 2, Chained = 4,

@@ -33,6 +33,7 @@ import {
   EndpointKind, Reason, Rewritten, SESSION_RULE,
   SESSION_STATE, SessionFlag, SlotFlag,
 } from "./layout";
+import { carryUntranslated, isLeaving } from "./leaving";
 import { Packet } from "./packet";
 import { changesOf, deltasIn, peerOf } from "./rewrite";
 import { root, tableOf } from "./root";
@@ -44,7 +45,7 @@ export function carryRelated<F>(g: Generation, p: Packet): bool {
   const d = detailOf(p);
   if (!d.quoted) return false;
   const entry = findQuotedSession<F>(p, d);
-  if (!entry) return false;
+  if (!entry) return isLeaving(p) && carryUntranslated<F>(g, p, d);
   const r = recordAt<F>(tableOf<F>(), entry >> 1);
   const direction = entry & 1;
   if (!belongs<F>(g, p, r, direction)) return false;

@@ -319,7 +319,7 @@ enum margay_stage {
 #define MARGAY_SLOT_WINDOW_LENGTH 8u /* in, u16: bytes of the window that are valid */
 #define MARGAY_SLOT_PEER 8u /* out, u16, with Rewritten.ToPeer: the node to pass it on to */
 #define MARGAY_SLOT_FLAGS 10u /* in, u8, enum SlotFlag */
-#define MARGAY_SLOT_HOOK 11u /* in, u8: 0 = from the interface */
+#define MARGAY_SLOT_HOOK 11u /* in, u8, enum SlotHook */
 #define MARGAY_SLOT_VERDICT 12u /* out, u8, enum Verdict */
 #define MARGAY_SLOT_REASON 13u /* out, u8, enum Reason */
 #define MARGAY_SLOT_REWRITTEN 14u /* out, u8, bits of enum Rewritten */
@@ -328,6 +328,11 @@ enum margay_stage {
 #define MARGAY_SLOT_SESSION 20u /* out, u32: address of the session record, 0 = none */
 #define MARGAY_SLOT_BACKEND 24u /* out, u32: backend id + 1, 0 = no service */
 #define MARGAY_SLOT_NEW_LENGTH 28u /* out, u32: packet length from the L3 header */
+enum margay_slot_hook {
+  MARGAY_SLOT_HOOK_ENTERING = 0, MARGAY_SLOT_HOOK_LEAVING = 1,
+};
+#define MARGAY_SLOT_HOOKS(X) \
+  X(MARGAY_SLOT_HOOK_ENTERING, "entering") X(MARGAY_SLOT_HOOK_LEAVING, "leaving")
 enum margay_slot_flag {
   MARGAY_SLOT_FLAG_PARTIAL_CHECKSUM = 1, MARGAY_SLOT_FLAG_GSO = 2, MARGAY_SLOT_FLAG_CHAINED = 4,
   MARGAY_SLOT_FLAG_CHECKED = 8,

@@ -6,7 +6,7 @@
 //
 // Errors: a refused push throws PushRefused with the core's reason; the generation before runs on.
 
-import type { Reason, Stage, Verdict } from "../../assembly/layout.ts";
+import type { Reason, SlotHook, Stage, Verdict } from "../../assembly/layout.ts";
 
 /** Time as an argument: the same input gives the same bytes on every engine. */
 export interface Clock {
@@ -23,6 +23,8 @@ export interface Packet {
   bytes: Uint8Array;
   /** SlotFlag bits; none when absent. */
   flags?: number;
+  /** Where it was met: Entering when absent. */
+  hook?: SlotHook;
 }
 
 export interface Result {

@@ -10,7 +10,7 @@ import {
   SESSION_KEYS, SESSION_RULE, SESSION_SEEN, SESSION_STATE, SLOT_BACKEND, SLOT_BYTES,
   SLOT_DIRECTION, SLOT_FLAGS, SLOT_HOOK, SLOT_INTERFACE, SLOT_NEW_LENGTH, SLOT_PACKET_LENGTH,
   SLOT_PEER, SLOT_REASON, SLOT_REWRITTEN, SLOT_RULE, SLOT_VERDICT, SLOT_WINDOW_LENGTH,
-  SLOT_COUNTERS, STAGES, STAGES_BYTES, STAGING, STAGING_BYTES, StageError, TABLE_RECORDS,
+  SLOT_COUNTERS, SlotHook, STAGES, STAGES_BYTES, STAGING, STAGING_BYTES, StageError, TABLE_RECORDS,
   TABLE_UNUSED_NEXT, Verdict, WINDOW_BYTES, WORKERS, WORKER_BYTES, WORKER_COUNTERS,
 } from "../../assembly/layout.ts";
 import { addressText } from "../model/address.ts";
@@ -83,7 +83,7 @@ export class Memory {
     this.view.setUint32(slot + SLOT_PACKET_LENGTH, packet.bytes.length, true);
     this.view.setUint16(slot + SLOT_WINDOW_LENGTH, window, true);
     this.view.setUint8(slot + SLOT_FLAGS, packet.flags ?? 0);
-    this.view.setUint8(slot + SLOT_HOOK, 0);
+    this.view.setUint8(slot + SLOT_HOOK, packet.hook ?? SlotHook.Entering);
     this.bytes.set(packet.bytes.subarray(0, window), this.windowOf(worker, i));
   }
 
