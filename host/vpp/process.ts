@@ -196,6 +196,7 @@ function startupConfiguration(directory: string, options: VppOptions): string {
     "api-segment": `prefix ${directory.slice(directory.lastIndexOf("/") + 1)}`,
     memory: "main-heap-size 512M main-heap-page-size 4k",
     buffers: "page-size 4K buffers-per-numa 8192",
+    socksvr: `socket-name ${at("api.sock")}`,
     statseg: `size 32M page-size 4k socket-name ${at("stats.sock")}`,
     plugins: `${path} ${options.plugin.slice(0, slash)} plugin default { disable } `
       + plugins.map((name) => `plugin ${name} { enable }`).join(" "),
