@@ -12,22 +12,23 @@
 
 #define STACK_BYTES (8u << 20) /* Cranelift recurses over large functions */
 
-/* Lives on the stack of the caller, who waits for it. */
-typedef struct ticket {
-  struct ticket *next;
+struct margay_control {
+  pthread_t thread;
+  pthread_mutex_t mutex;
+  pthread_cond_t asked, answered;
+  margay_post *first, **last;
+  bool stopping;
+};
+
+/* A run is a post whose poster waits; it lives on his stack. */
+typedef struct {
+  margay_post post;
+  margay_control *control;
   margay_job job;
   void *argument;
   int answer;
   bool done;
 } ticket;
-
-struct margay_control {
-  pthread_t thread;
-  pthread_mutex_t mutex;
-  pthread_cond_t asked, answered;
-  ticket *first, **last;
-  bool stopping;
-};
 
 static void *serve(void *argument) {
   margay_control *control = argument;
@@ -35,15 +36,14 @@ static void *serve(void *argument) {
   for (;;) {
     while (!control->first && !control->stopping)
       pthread_cond_wait(&control->asked, &control->mutex);
-    ticket *t = control->first;
-    if (!t) break;
-    control->first = t->next;
+    margay_post *post = control->first;
+    if (!post) break;
+    control->first = post->next;
     if (!control->first) control->last = &control->first;
     pthread_mutex_unlock(&control->mutex);
-    t->answer = t->job(t->argument);
+    void *given = post->argument;
+    post->done(given, post->job(given));
     pthread_mutex_lock(&control->mutex);
-    t->done = true;
-    pthread_cond_broadcast(&control->answered);
   }
   pthread_mutex_unlock(&control->mutex);
   return NULL;
@@ -58,7 +58,17 @@ static void block_signals(sigset_t *before) {
   pthread_sigmask(SIG_SETMASK, &blocked, before);
 }
 
-margay_control *margay_control_start(bool keep_affinity) {
+/* The CPUs that were asked for; without any, all: the kernel cuts them down to the process's. */
+static void affinity(pthread_attr_t *attributes, const margay_control_options *options) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (uint32_t cpu = 0; cpu < MARGAY_CPUS_MAX && cpu < CPU_SETSIZE; cpu++)
+    if (options->cpus[cpu / 64] >> cpu % 64 & 1) CPU_SET(cpu, &set);
+  if (!CPU_COUNT(&set)) memset(&set, 0xff, sizeof set);
+  pthread_attr_setaffinity_np(attributes, sizeof set, &set);
+}
+
+margay_control *margay_control_start(const margay_control_options *options) {
   margay_control *control = calloc(1, sizeof *control);
   if (!control) return NULL;
   control->last = &control->first;
@@ -68,9 +78,7 @@ margay_control *margay_control_start(bool keep_affinity) {
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, STACK_BYTES);
-  cpu_set_t all;
-  memset(&all, 0xff, sizeof all); /* the kernel cuts it down to the CPUs the process may use */
-  if (!keep_affinity) pthread_attr_setaffinity_np(&attributes, sizeof all, &all);
+  if (!options->keep_affinity) affinity(&attributes, options);
   sigset_t before;
   block_signals(&before); /* a thread inherits the mask of its maker */
   int failed = pthread_create(&control->thread, &attributes, serve, control);
@@ -84,12 +92,36 @@ margay_control *margay_control_start(bool keep_affinity) {
   return NULL;
 }
 
-int margay_control_run(margay_control *control, margay_job job, void *argument) {
-  ticket t = {.job = job, .argument = argument};
+void margay_control_post(margay_control *control, margay_post *post) {
+  post->next = NULL;
   pthread_mutex_lock(&control->mutex);
-  *control->last = &t;
-  control->last = &t.next;
+  *control->last = post;
+  control->last = &post->next;
   pthread_cond_signal(&control->asked);
+  pthread_mutex_unlock(&control->mutex);
+}
+
+static int run_ticket(void *argument) {
+  ticket *t = argument;
+  return t->job(t->argument);
+}
+
+/* The ticket is its waiter's again as soon as the mutex is free. */
+static void answered(void *argument, int answer) {
+  ticket *t = argument;
+  pthread_mutex_lock(&t->control->mutex);
+  t->answer = answer;
+  t->done = true;
+  pthread_cond_broadcast(&t->control->answered);
+  pthread_mutex_unlock(&t->control->mutex);
+}
+
+int margay_control_run(margay_control *control, margay_job job, void *argument) {
+  if (pthread_equal(pthread_self(), control->thread)) return job(argument);
+  ticket t = {.control = control, .job = job, .argument = argument};
+  t.post = (margay_post){.job = run_ticket, .done = answered, .argument = &t};
+  margay_control_post(control, &t.post);
+  pthread_mutex_lock(&control->mutex);
   while (!t.done) pthread_cond_wait(&control->answered, &control->mutex);
   pthread_mutex_unlock(&control->mutex);
   return t.answer;

@@ -154,7 +154,11 @@ margay_dataplane *margay_open(const margay_options *options, char *error, size_t
     dp->workers = options->workers;
     dp->private_memory = options->private_memory;
     pthread_mutex_init(&dp->traps_mutex, NULL);
-    dp->control = margay_control_start(options->keep_affinity);
+    pthread_mutex_init(&dp->staged_mutex, NULL);
+    dp->control = options->control;
+    dp->own_control = !dp->control;
+    const margay_control_options control = {.keep_affinity = options->keep_affinity};
+    if (dp->own_control) dp->control = margay_control_start(&control);
     if (!dp->control) bad = "open: no control thread can be made";
   }
   if (!bad && margay_on_control(dp, open_on_control, options) < 0) bad = margay_last_error();
@@ -168,8 +172,9 @@ void margay_close(margay_dataplane *dp) {
   if (!dp) return;
   if (dp->control) {
     margay_control_run(dp->control, run_errand, &(errand){.dp = dp, .task = close_on_control});
-    margay_control_stop(dp->control);
+    if (dp->own_control) margay_control_stop(dp->control);
     pthread_mutex_destroy(&dp->traps_mutex);
+    pthread_mutex_destroy(&dp->staged_mutex);
   }
   free(dp->worker);
   free(dp);

@@ -12,8 +12,9 @@
  * margay_publish) beside margay_process on any number of threads, margay_close.
  *
  * Threads: margay_process and margay_age of one worker belong to one thread at a time. Every other
- * call may come from any thread; pushes are carried out, in order, by the dataplane's own control
- * thread, and the caller waits for the answer.
+ * call may come from any thread; pushes are carried out, in order, by a control thread (its own, or
+ * one that several dataplanes share), and the caller waits for the answer. A job that was posted
+ * to that thread (control.h) may make all these calls itself.
  *
  * Errors: calls return 0 or a negative margay_error; margay_last_error() has the sentence. */
 #ifndef MARGAY_DATAPLANE_H
@@ -34,7 +35,9 @@ typedef struct {
   int huge_pages;           /* 1 = madvise(MADV_HUGEPAGE) on the linear memory */
   int private_memory;       /* 1 = the core was built with a private memory; one worker (bench).
                                One store then serves worker and control: don't push meanwhile */
-  int keep_affinity;        /* 1 = the control thread stays on the opener's CPUs; 0 = it may run on
+  struct margay_control *control; /* whose thread carries out pushes; NULL = its own. It must
+                               outlive the dataplane */
+  int keep_affinity;        /* 1 = its own control thread stays on the opener's CPUs; 0 = it may run on
                                any: a host may have pinned the opener to one CPU */
 } margay_options;
 
@@ -96,6 +99,13 @@ int margay_module(margay_dataplane *dp, uint32_t slot, uint32_t kind, const uint
  * the other store of each worker up. Returns when no worker uses an older generation. */
 int margay_publish(margay_dataplane *dp, uint32_t generation);
 
+/* What has been staged since the dataplane was opened, as a running hash: at first 32 zeros, then
+ * h = SHA-256(h || SHA-256(bytes)) for each call that was carried out: the bytes of its stream (a
+ * module's: its Module record), of a publish its generation (u32, little-endian). A call that was
+ * refused leaves h = SHA-256(h || 32 bytes of 255). Streams of nothing but Bind records don't count
+ * where they are carried out. Two dataplanes with equal hashes were told the same. */
+void margay_staged_hash(const margay_dataplane *dp, uint8_t hash[32]);
+
 uint32_t margay_generation(const margay_dataplane *dp);
 margay_frame margay_worker_frame(margay_dataplane *dp, uint32_t worker);
 
@@ -114,6 +124,13 @@ uint32_t margay_age(margay_dataplane *dp, uint32_t worker, uint32_t now_ms, uint
  * core trapped, which margay_traps() tells. */
 int margay_restore(margay_dataplane *dp, uint32_t worker, uint32_t family, const uint8_t *records,
                    size_t length);
+
+/* Session records of a family bear numbers from 1 to below this; more may come meanwhile. */
+uint32_t margay_sessions_end(const margay_dataplane *dp, uint32_t family);
+/* Copies one (MARGAY_SESSION4_BYTES or 6) beside running workers: 1 if it is live and the copy
+ * whole, else 0. */
+int margay_session_copy(const margay_dataplane *dp, uint32_t family, uint32_t number,
+                        uint8_t *record);
 
 /* The linear memory, for readers (counters, session dump). Nobody writes it but the core; hosts
  * write only slots, windows and the staging buffer. */

@@ -44,6 +44,7 @@ typedef struct {
 
 struct margay_dataplane {
   margay_control *control;
+  bool own_control;
   margay_engine *engine;
   margay_code *core;
   margay_store *control_store;
@@ -60,6 +61,9 @@ struct margay_dataplane {
 
   _Atomic uint32_t generation, instances_added;
   _Atomic uint64_t pushes, rebuilds;
+
+  pthread_mutex_t staged_mutex;
+  uint8_t staged[32]; /* written by control */
 
   pthread_mutex_t traps_mutex;
   margay_trap traps[MARGAY_TRAPS_KEPT]; /* a ring */

@@ -21,6 +21,7 @@
 #include <time.h>
 
 #include "internal.h"
+#include "sha256.h"
 
 typedef struct {
   const uint8_t *bytes;
@@ -85,6 +86,48 @@ static void abandon(margay_dataplane *dp) {
   ask(dp, MARGAY_CALL_STAGE, MARGAY_RECORD_HEADER_BYTES, 0, &error, &refusal);
 }
 
+/* ---- What was staged ------------------------------------------------------------------------ */
+
+static void chain(margay_dataplane *dp, const uint8_t link[32]) {
+  uint8_t both[64];
+  memcpy(both, dp->staged, 32);
+  memcpy(both + 32, link, 32);
+  pthread_mutex_lock(&dp->staged_mutex);
+  margay_sha256(both, sizeof both, dp->staged);
+  pthread_mutex_unlock(&dp->staged_mutex);
+}
+
+static void note_staged(margay_dataplane *dp, const void *bytes, size_t length) {
+  uint8_t hash[32];
+  margay_sha256(bytes, length, hash);
+  chain(dp, hash);
+}
+
+static void note_refused(margay_dataplane *dp) {
+  uint8_t mark[32];
+  memset(mark, 0xff, sizeof mark);
+  chain(dp, mark);
+}
+
+void margay_staged_hash(const margay_dataplane *dp, uint8_t hash[32]) {
+  pthread_mutex_t *mutex = (pthread_mutex_t *)&dp->staged_mutex;
+  pthread_mutex_lock(mutex);
+  memcpy(hash, dp->staged, 32);
+  pthread_mutex_unlock(mutex);
+}
+
+static bool all_binds(records stream) {
+  for (size_t at = 0; at + MARGAY_RECORD_HEADER_BYTES <= stream.length;) {
+    uint16_t kind;
+    memcpy(&kind, stream.bytes + at, sizeof kind);
+    if (kind != MARGAY_RECORD_KIND_BIND) return false;
+    at += MARGAY_RECORD_HEADER_BYTES + (size_t)align8(margay_u32(stream.bytes + at + 4));
+  }
+  return true;
+}
+
+/* ---- Modules -------------------------------------------------------------------------------- */
+
 /* Compiles a module that the core has admitted. */
 static int take_module(margay_dataplane *dp, const uint8_t *body, uint32_t length, bool compile,
                        margay_message *error) {
@@ -144,6 +187,7 @@ static size_t chunk_length(records stream, uint32_t *count) {
 static int stage_task(margay_dataplane *dp, const void *argument, margay_message *error,
                       margay_refusal *refusal) {
   records stream = *(const records *)argument;
+  const records whole = stream;
   uint32_t first = 0, count;
   int result = MARGAY_OK;
   while (stream.length && result == MARGAY_OK) {
@@ -166,7 +210,8 @@ static int stage_task(margay_dataplane *dp, const void *argument, margay_message
     stream.bytes += length;
     stream.length -= length;
   }
-  if (result < 0) abandon(dp);
+  if (result < 0) abandon(dp), note_refused(dp);
+  else if (!all_binds(whole)) note_staged(dp, whole.bytes, whole.length);
   return result;
 }
 
@@ -279,8 +324,10 @@ static int publish_task(margay_dataplane *dp, const void *argument, margay_messa
     for (uint32_t w = 0; w < up && dp->pending_count; w++)
       side_of(&dp->worker[w], false)->stale = !dp->private_memory;
     abandon(dp);
+    note_refused(dp);
     return result;
   }
+  note_staged(dp, &generation, sizeof generation);
   for (uint32_t w = 0; w < dp->workers; w++) {
     uint64_t side = (atomic_load_explicit(&dp->worker[w].target, memory_order_relaxed) & 1) ^ 1;
     atomic_store_explicit(&dp->worker[w].target, (uint64_t)generation << 1 | side,

@@ -27,7 +27,8 @@ test("layout-fresh: native/layout.h is what assembly/layout.ts prints", async ()
 describe.each(["gcc", "clang"])("%s", (compiler) => {
   test.skipIf(!has(compiler) || !existsSync("build/native/wasmtime/include"))(
     "native-engine: the C sources compile without a warning", () => {
-      for (const source of ["control", "dataplane", "engine", "push", "sentence"]) {
+      for (const source of ["control", "dataplane", "engine", "push", "sentence",
+        "sessions", "sha256"]) {
         const { status, stderr } = spawnSync(compiler, [
           "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-Inative",
           "-isystem", "build/native/wasmtime/include", `native/${source}.c`,

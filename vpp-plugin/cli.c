@@ -168,7 +168,7 @@ VLIB_CLI_COMMAND (publish_command, static) = {
 static clib_error_t *
 bind_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
-  u32 sw_if_index = ~0, endpoint = MARGAY_NO_ENDPOINT;
+  u32 sw_if_index = ~0, endpoint = MARGAY_NO_ENDPOINT, incarnation;
   clib_error_t *error = check_core ();
 
   if (error)
@@ -178,6 +178,9 @@ bind_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 			      input);
   if (!unformat (input, "none") && !unformat (input, "%u", &endpoint))
     return clib_error_return (0, "expected an endpoint's index, or none");
+  incarnation = margay_interface_incarnation (sw_if_index);
+  if (endpoint == MARGAY_NO_ENDPOINT)
+    margay_interface_unbound (sw_if_index);
 
   /* A Bind record: its header is u16 kind, u16 flags, u32 length of the body. */
   u8 record[MARGAY_RECORD_HEADER_BYTES + MARGAY_BIND_BYTES] = { MARGAY_RECORD_KIND_BIND };
@@ -188,6 +191,7 @@ bind_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
   clib_memcpy (body + MARGAY_BIND_ENDPOINT, &endpoint, 4);
   if (margay_stage (margay_main.dataplane, record, sizeof (record)) != MARGAY_OK)
     return clib_error_return (0, "%s", margay_last_error ());
+  margay_interface_bound (sw_if_index, incarnation, endpoint);
   vlib_cli_output (vm, "interface bound: sw-if-index %u to endpoint %d", sw_if_index,
 		   (i32) endpoint);
   return 0;

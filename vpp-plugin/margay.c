@@ -1,9 +1,8 @@
-/* The plugin itself: registration, the opening of the dataplane, interfaces.
+/* The plugin itself: registration, the names of its errors, the opening of the dataplane.
  *
  * The engine is made on the first `margay core`, never in an init function: VPP's early
  * configuration installs its signal handlers after early init, and would replace Wasmtime's. */
 #include "margay.h"
-#include <vnet/feature/feature.h>
 #include <vnet/plugin/plugin.h>
 #include <vpp/app/version.h>
 
@@ -15,10 +14,22 @@ VLIB_PLUGIN_REGISTER () = {
   .description = "Margay: policy, connection tracking and NAT in WebAssembly",
 };
 
+#define X(value, text)                                                                            \
+  [value] = { .name = text, .desc = text, .severity = VL_COUNTER_SEVERITY_ERROR },
+vlib_error_desc_t margay_error_counters[MARGAY_N_ERRORS] = {
+  MARGAY_REASONS (X)
+  X (MARGAY_ERROR_NO_TUNNEL, "no-tunnel-to-peer")
+  X (MARGAY_ERROR_SOURCE_ROUTE, "source-route")
+  X (MARGAY_ERROR_BAD_OPTIONS, "bad-options")
+};
+#undef X
+
 static clib_error_t *
 margay_init (vlib_main_t *vm)
 {
   margay_main.log_class = vlib_log_register_class ("margay", 0);
+  for (u32 i = 0; i < MARGAY_INTERFACES_MAX; i++)
+    margay_main.interface_of[i] = MARGAY_INTERFACE_UNBOUND;
   return 0;
 }
 
@@ -60,28 +71,5 @@ margay_open_core (vlib_main_t *vm, margay_options *options, u8 *file)
   mm->dataplane = dp;
   vlib_worker_thread_barrier_release (vm);
   vlib_process_signal_event (vm, margay_process_node.index, 1, 0);
-  return 0;
-}
-
-clib_error_t *
-margay_input_enable (u32 sw_if_index, int is_enable)
-{
-  margay_main_t *mm = &margay_main;
-  int rv;
-
-  if (sw_if_index >= MARGAY_INTERFACES_MAX)
-    return clib_error_return (0, "sw_if_index %u: the program knows interfaces below %u",
-			      sw_if_index, MARGAY_INTERFACES_MAX);
-  /* Enabling twice would count twice in VPP, and one disable would not undo it. */
-  if (clib_bitmap_get (mm->inputs, sw_if_index) == (uword) is_enable)
-    return 0;
-  rv = vnet_feature_enable_disable ("ip4-unicast", "margay-ip4-input", sw_if_index, is_enable, 0,
-				    0);
-  if (!rv)
-    rv = vnet_feature_enable_disable ("ip6-unicast", "margay-ip6-input", sw_if_index, is_enable, 0,
-				      0);
-  if (rv)
-    return clib_error_return (0, "sw_if_index %u: feature arc refused (%d)", sw_if_index, rv);
-  mm->inputs = clib_bitmap_set (mm->inputs, sw_if_index, is_enable);
   return 0;
 }

@@ -1,25 +1,43 @@
 /* The VPP adapter: what its files share.
  *
- *   ip4/ip6-input ─► margay-ip4/6-input (node.c) ─► ip4/6-lookup        one per worker, per frame
- *                        │ frame ─► slots + windows ─► margay_process ─► verdicts
- *   CLI (cli.c, show.c) ─┴─► native/dataplane.h ─► Wasm engine
+ *   ip4/6-input ─► margay-ip4/6-input ─► lookup ─┬► rewrite ─► margay-ip4/6-output ─► interface
+ *    unicast, multicast │  judge, mark           └► receive ─► margay-ip4/6-local  ─► the host stack
+ *                       ├─► reassembly ─► margay-ip4/6-fragment       (input.c, fragment.c)
+ *   ip4-input ─► margay-ip4-options (options.c)   host stack's table ─► margay-ip4/6-host (host.c)
+ *
+ *   CLI (cli.c, show.c) ───► native/dataplane.h ─► Wasm engine
  *   margay-age (age.c): ends idle sessions, traffic or not
  *
  * Dataplane worker number = VPP thread index: 0 is the main thread.
  *
+ * The mark. A packet that came in by an interface is judged once, by the input arc, which always
+ * clears the mark and sets it on what it passes. Output and local arcs pass what is marked, and
+ * judge what isn't as the host's own. A buffer that was delivered to the host loses the mark and is
+ * `delivered`: what VPP makes out of it there (echo replies, TCP resets) is the host's own; what it
+ * punts goes on as judged (output.c).
+ *
  * Life-cycle: the plugin registers nodes and commands at start; `margay core` opens the dataplane
  * (after VPP's early configuration, which would otherwise take the engine's signal handlers away).
  * There is one dataplane for the life of the process. Until it is there, and until a generation is
- * published, an enabled interface drops everything (no-generation).
+ * published, an enabled interface drops everything (no-generation). Every interface is enabled when
+ * it is made, unless startup.conf says `margay { manual }` (interface.c).
  *
- * Limits: multicast, and IPv4 packets with options, do not pass the unicast arc: VPP sends them to
- * its multicast tables or punts them, it never forwards them by its unicast routes. */
+ * Limits: what is not IP (ARP, MPLS, bridged frames) does not pass the arcs. */
 #ifndef MARGAY_VPP_H
 #define MARGAY_VPP_H
 
 #include <vlib/vlib.h>
 #include <vnet/vnet.h>
+#include <vnet/buffer.h>
 #include "dataplane.h"
+
+/* From the end of what VPP leaves free: it takes bits from the front. */
+#define MARGAY_BUFFER_F_JUDGED	  VNET_BUFFER_F_AVAIL9
+#define MARGAY_BUFFER_F_DELIVERED VNET_BUFFER_F_AVAIL8
+#define MARGAY_BUFFER_MARKS	  (MARGAY_BUFFER_F_JUDGED | MARGAY_BUFFER_F_DELIVERED)
+
+/* What is never bound in the program: the number of all interfaces that nobody has bound. */
+#define MARGAY_INTERFACE_UNBOUND (MARGAY_INTERFACES_MAX - 1)
 
 /* A worker's frame region in the shared memory, looked up once. */
 typedef struct
@@ -47,8 +65,14 @@ typedef struct
   u32 workers;
   margay_clock_t clock;
   u8 *core_file;	      /* C string */
-  clib_bitmap_t *inputs;      /* interfaces that `set margay input` enabled */
+  clib_bitmap_t *inputs;      /* interfaces with our arcs on */
+  u8 log_flows;		      /* somebody listens to flows (flowlog.h) */
+  u8 fail_closed;	      /* new interfaces get our arcs at once */
+  u8 is_started;	      /* startup.conf has been read */
   vlib_log_class_t log_class;
+  /* By sw_if_index: the program's number of the interface, the same once it is bound. */
+  u32 interface_of[MARGAY_INTERFACES_MAX];
+  u32 incarnations[MARGAY_INTERFACES_MAX]; /* how many interfaces of that number have gone */
 } margay_main_t;
 
 extern margay_main_t margay_main;
@@ -69,9 +93,40 @@ margay_now_seconds (void)
   return clock->is_fixed ? clock->fixed_seconds : clock->unix_seconds;
 }
 
+/* What the program calls an interface. Workers read it, the main thread writes it. */
+always_inline u32
+margay_interface_of (u32 sw_if_index)
+{
+  return margay_main.interface_of[clib_min (sw_if_index, MARGAY_INTERFACE_UNBOUND)];
+}
+
 /* margay.c */
 clib_error_t *margay_open_core (vlib_main_t *vm, margay_options *options, u8 *file);
+
+/* One error of a node for each reason, under its own name, and those of the adapter alone. */
+#define X(value, text) +1
+enum
+{
+  MARGAY_ERROR_NO_TUNNEL = 0 MARGAY_REASONS (X),
+  MARGAY_ERROR_SOURCE_ROUTE,
+  MARGAY_ERROR_BAD_OPTIONS,
+  MARGAY_N_ERRORS,
+};
+#undef X
+extern vlib_error_desc_t margay_error_counters[MARGAY_N_ERRORS];
+
+/* interface.c: on the main thread */
+void margay_interfaces_start (int fail_closed);
 clib_error_t *margay_input_enable (u32 sw_if_index, int is_enable);
+void margay_mode_set (int fail_closed);
+u32 margay_interface_incarnation (u32 sw_if_index);
+/* A bind that was begun in that incarnation has been carried out; of another one it is void. */
+void margay_interface_bound (u32 sw_if_index, u32 incarnation, u32 endpoint);
+void margay_interface_unbound (u32 sw_if_index);
+
+/* dpo.c */
+clib_error_t *margay_host_stack_add_del (u32 table_id, u32 sw_if_index, u32 via_table_id,
+					 int is_add);
 
 /* age.c: session records in both tables, by their budget */
 u32 margay_session_records (void);
@@ -91,7 +146,7 @@ typedef struct
 
 typedef struct
 {
-  u8 is_ip6, protocol, verdict, reason, rewritten, direction;
+  u8 is_ip6, protocol, verdict, reason, rewritten, direction, hook;
   u32 rule, backend, sw_if_index, packet_length, peer;
   u32 stages[MARGAY_STAGES]; /* policy slot << 16 | rule, 0 = not asked */
   margay_trace_tuple_t before, after;

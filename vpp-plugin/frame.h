@@ -1,0 +1,244 @@
+/* A frame judged: what all our nodes share. One margay_process a frame.
+ *
+ *   buffers ─► slots + windows ─► margay_process ─► apply
+ *                pass:  marked; rewritten headers copied back
+ *                reply: the window becomes the packet, which ip4-lookup or ip6-lookup sends as the
+ *                       node's own; counted under its reason
+ *                else:  error-drop, with the reason as the node's error
+ *
+ * Where a packet stands says what the program is told of it, and what becomes of it:
+ *
+ *             interface, hook                    passed as it is       passed rewritten
+ *   input     the one it came in by, entering    next feature          next feature
+ *   output    the host, leaving                  next feature          look-up
+ *   local     the host, leaving, if VPP made it  next feature          look-up
+ *             else as at input
+ *   host      the one of the host stack's table  look-up in another    same
+ *
+ * What the program passes on to another node as it is (Rewritten.ToPeer) wants a tunnel to that
+ * node. There is none here yet: it is dropped, as no-tunnel-to-peer.
+ *
+ * Nothing is decided here. ip4-input has checked version, length, TTL and header checksum, ip6-input
+ * version and hop limit, which is what the slot flag `checked` says; VPP's own packets are right in
+ * these. Lengths inside the packet the program checks itself.
+ *
+ * Compiled once for each CPU generation that VPP knows (MULTIARCH_SOURCES). */
+#ifndef MARGAY_FRAME_H
+#define MARGAY_FRAME_H
+#include "flowlog.h"
+#include "trace.h"
+#include <vnet/feature/feature.h>
+
+/* The first next nodes of every node that judges. */
+typedef enum
+{
+  MARGAY_NEXT_DROP,
+  MARGAY_NEXT_LOOKUP,
+  MARGAY_N_NEXT,
+} margay_next_t;
+
+typedef enum
+{
+  MARGAY_AT_INPUT,
+  MARGAY_AT_OUTPUT,
+  MARGAY_AT_LOCAL,
+  MARGAY_AT_HOST, /* interface and table stand in the buffer's DPO: host.c put them there */
+} margay_place_t;
+
+#define MARGAY_PREFETCH 8
+#define MARGAY_HOST_INTERFACE 0 /* VPP's local0 */
+
+/* At output arcs the L3 header stands behind what ip4-rewrite has put in front. */
+static_always_inline void
+margay_to_l3 (vlib_buffer_t *b)
+{
+  vlib_buffer_advance (b, vnet_buffer (b)->ip.save_rewrite_length);
+}
+
+static_always_inline void
+margay_set_origin (margay_slot *slot, vlib_buffer_t *b, margay_place_t place)
+{
+  u32 rx = vnet_buffer (b)->sw_if_index[VLIB_RX];
+  int by_host = place == MARGAY_AT_OUTPUT ||
+		(place == MARGAY_AT_LOCAL && (rx == MARGAY_HOST_INTERFACE ||
+					      (b->flags & VNET_BUFFER_F_LOCALLY_ORIGINATED)));
+  if (by_host)
+    {
+      slot->interface_index = margay_interface_of (MARGAY_HOST_INTERFACE);
+      slot->hook = MARGAY_SLOT_HOOK_LEAVING;
+    }
+  else
+    slot->interface_index = margay_interface_of (rx);
+}
+
+/* Whether fragments (but not whole packets) of what VPP can put in order may be among these. */
+static_always_inline u32
+margay_fragment_bits (const u8 *l3, int is_ip6)
+{
+  return is_ip6 ? l3[6] == IP_PROTOCOL_IPV6_FRAGMENTATION :
+		  *(const u16 *) (l3 + 6) & clib_host_to_net_u16 (0x3fff);
+}
+
+/* Answers nonzero where a fragment is among them. */
+static_always_inline u32
+margay_fill (vlib_main_t *vm, margay_thread_t *mt, vlib_buffer_t **b, u32 n, int is_ip6,
+	     margay_place_t place)
+{
+  margay_slot *slot = mt->slots;
+  u8 *window = mt->windows;
+  u32 fragments = 0;
+
+  for (u32 i = 0; i < n; i++, slot++, window += MARGAY_WINDOW_BYTES)
+    {
+      if (i + 2 * MARGAY_PREFETCH < n)
+	vlib_prefetch_buffer_header (b[i + 2 * MARGAY_PREFETCH], LOAD);
+      if (i + MARGAY_PREFETCH < n)
+	CLIB_PREFETCH (vlib_buffer_get_current (b[i + MARGAY_PREFETCH]), CLIB_CACHE_LINE_BYTES,
+		       LOAD);
+      u32 valid = margay_read_window (vm, b[i], window, is_ip6);
+      fragments |= margay_fragment_bits (window, is_ip6);
+      *slot = (margay_slot){
+	.packet_length = vlib_buffer_length_in_chain (vm, b[i]),
+	.window_length = valid,
+	.flags = margay_slot_flags (b[i]),
+      };
+      margay_set_origin (slot, b[i], place);
+    }
+  return fragments;
+}
+
+/* To the look-up by the table of the interface that it came in by; the host's own by table 0. */
+static_always_inline void
+margay_to_lookup (vlib_buffer_t *b, const margay_slot *slot)
+{
+  vnet_buffer (b)->sw_if_index[VLIB_TX] = ~0;
+  vnet_buffer (b)->oflags &= ~(VNET_BUFFER_OFFLOAD_F_TNL_MASK | VNET_BUFFER_OFFLOAD_F_OUTER_IP_CKSUM |
+			       VNET_BUFFER_OFFLOAD_F_OUTER_UDP_CKSUM);
+  /* Its TTL has been counted down already, or is VPP's own. */
+  if (slot->hook == MARGAY_SLOT_HOOK_LEAVING)
+    b->flags |= VNET_BUFFER_F_LOCALLY_ORIGINATED;
+}
+
+static_always_inline u16
+margay_pass (vlib_main_t *vm, vlib_buffer_t *b, const margay_slot *slot, const u8 *window,
+	     int is_ip6, margay_place_t place)
+{
+  int is_rewritten = slot->rewritten & MARGAY_REWRITTEN_HEADER;
+  u16 next = MARGAY_NEXT_LOOKUP;
+
+  if (is_rewritten)
+    margay_write_window (vm, b, window, slot->window_length);
+  if (PREDICT_FALSE (slot->new_length < slot->packet_length))
+    margay_trim (vm, b, slot->new_length);
+  b->flags = (b->flags & ~MARGAY_BUFFER_MARKS) | MARGAY_BUFFER_F_JUDGED;
+  if (place == MARGAY_AT_HOST)
+    return next;
+  if (place == MARGAY_AT_OUTPUT || place == MARGAY_AT_LOCAL)
+    {
+      if (is_rewritten)
+	{
+	  margay_to_lookup (b, slot);
+	  return next;
+	}
+      if (place == MARGAY_AT_OUTPUT)
+	vlib_buffer_advance (b, -(word) vnet_buffer (b)->ip.save_rewrite_length);
+      else if (!margay_fragment_bits (window, is_ip6))
+	b->flags ^= MARGAY_BUFFER_MARKS;
+    }
+  vnet_feature_next_u16 (&next, b);
+  return next;
+}
+
+static_always_inline void
+margay_apply (vlib_main_t *vm, vlib_node_runtime_t *node, margay_thread_t *mt, vlib_buffer_t **b,
+	      u16 *next, u32 n, int is_ip6, margay_place_t place)
+{
+  const margay_slot *slot = mt->slots;
+  const u8 *window = mt->windows;
+  int is_logged = margay_main.log_flows;
+
+  for (u32 i = 0; i < n; i++, slot++, window += MARGAY_WINDOW_BYTES)
+    {
+      if (PREDICT_FALSE ((node->flags & VLIB_NODE_FLAG_TRACE) &&
+			 (b[i]->flags & VLIB_BUFFER_IS_TRACED)))
+	margay_add_trace (vm, node, b[i], slot, window, mt->stages[i], is_ip6);
+      if (PREDICT_FALSE (is_logged))
+	margay_log_flow (mt, b[i], slot, window, mt->stages[i], is_ip6);
+      u32 reason = slot->reason < MARGAY_COUNTERS ? slot->reason : 0;
+      if (PREDICT_FALSE (slot->rewritten & MARGAY_REWRITTEN_TO_PEER))
+	{
+	  b[i]->error = node->errors[MARGAY_ERROR_NO_TUNNEL];
+	  next[i] = MARGAY_NEXT_DROP;
+	}
+      else if (PREDICT_TRUE (slot->verdict == MARGAY_VERDICT_PASS))
+	next[i] = margay_pass (vm, b[i], slot, window, is_ip6, place);
+      else if (slot->verdict == MARGAY_VERDICT_REPLY && slot->new_length <= MARGAY_WINDOW_BYTES)
+	{
+	  margay_reply (vm, b[i], window, slot->new_length);
+	  vlib_node_increment_counter (vm, node->node_index, reason, 1);
+	  next[i] = MARGAY_NEXT_LOOKUP;
+	}
+      else
+	{
+	  b[i]->error = node->errors[reason];
+	  next[i] = MARGAY_NEXT_DROP;
+	}
+    }
+}
+
+/* No verdicts to be had: everything is dropped, with one reason. */
+static_always_inline void
+margay_drop_all (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t **b, u16 *next, u32 n,
+		 u32 reason, int is_ip6, margay_place_t place)
+{
+  for (u32 i = 0; i < n; i++)
+    {
+      margay_slot slot = {
+	.packet_length = vlib_buffer_length_in_chain (vm, b[i]),
+	.window_length = clib_min (b[i]->current_length, MARGAY_WINDOW_BYTES),
+	.verdict = MARGAY_VERDICT_DROP,
+	.reason = reason,
+      };
+      margay_set_origin (&slot, b[i], place);
+      if (b[i]->flags & VLIB_BUFFER_IS_TRACED)
+	margay_add_trace (vm, node, b[i], &slot, vlib_buffer_get_current (b[i]), NULL, is_ip6);
+      b[i]->error = node->errors[reason];
+      next[i] = MARGAY_NEXT_DROP;
+    }
+}
+
+/* Judges what fill has put into the slots. */
+static_always_inline void
+margay_run (vlib_main_t *vm, vlib_node_runtime_t *node, margay_thread_t *mt, vlib_buffer_t **b,
+	    u16 *next, u32 n, int is_ip6, margay_place_t place)
+{
+  margay_dataplane *dp = margay_main.dataplane;
+  int rv = margay_process (dp, vm->thread_index, n, margay_now_ms (vm), margay_now_seconds ());
+
+  /* After a trap in the core every slot says so; after any other error none can be trusted.
+   * Without a Configure record, the core refuses to run. */
+  if (PREDICT_TRUE (rv == MARGAY_OK || rv == MARGAY_CORE_TRAPPED))
+    margay_apply (vm, node, mt, b, next, n, is_ip6, place);
+  else
+    margay_drop_all (vm, node, b, next, n,
+		     margay_generation (dp) ? MARGAY_REASON_CORE_TRAPPED :
+					      MARGAY_REASON_NO_GENERATION,
+		     is_ip6, place);
+}
+
+/* Judges at most a frame of packets, as they come. */
+static_always_inline void
+margay_judge (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t **b, u16 *next, u32 n,
+	      int is_ip6, margay_place_t place)
+{
+  if (PREDICT_FALSE (!margay_main.dataplane))
+    margay_drop_all (vm, node, b, next, n, MARGAY_REASON_NO_GENERATION, is_ip6, place);
+  else
+    {
+      margay_thread_t *mt = vec_elt_at_index (margay_main.threads, vm->thread_index);
+      margay_fill (vm, mt, b, n, is_ip6, place);
+      margay_run (vm, node, mt, b, next, n, is_ip6, place);
+    }
+}
+
+#endif
