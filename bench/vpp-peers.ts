@@ -57,6 +57,7 @@ export class Peers {
       prefix: options.prefix, plugin: options.plugin, otherPlugins: ["cnat_plugin.so"],
       pollSleepMicroseconds: 0,
       sections: {
+        margay: "manual",
         buffers: "buffers-per-numa 16384",
         memory: `main-heap-size ${1 + Math.ceil(options.flows / 400_000)}G`,
         cpu: worker ? "main-core 0 corelist-workers 1" : "main-core 0",

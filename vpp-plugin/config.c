@@ -1,6 +1,8 @@
-/* The plugin's section of startup.conf: margay { manual }.
+/* The plugin's section of startup.conf: margay { manual no-reassembly }.
  *
- *   manual   only `set margay input` enables interfaces; else every one is from its making
+ *   manual          only `set margay input` enables interfaces; else every one is from its making
+ *   no-reassembly   fragments are judged in the order that they come in; else VPP's shallow virtual
+ *                   reassembly holds later ones until the first is there
  *
  * VPP calls this also where there is no such section, after all init functions. */
 #include "margay.h"
@@ -14,6 +16,8 @@ margay_config (vlib_main_t *vm, unformat_input_t *input)
     {
       if (unformat (input, "manual"))
 	fail_closed = 0;
+      else if (unformat (input, "no-reassembly"))
+	margay_main.no_reassembly = 1;
       else
 	return clib_error_return (0, "margay: unknown input `%U'", format_unformat_error, input);
     }

@@ -11,6 +11,8 @@ margay_fragment_inline (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t
   u32 *from = vlib_frame_vector_args (frame), n = frame->n_vectors;
 
   vlib_get_buffers (vm, from, bufs, n);
+  for (u32 i = 0; i < n; i++)
+    bufs[i]->current_config_index = bufs[i]->flow_id;
   margay_first_fragments_first (bufs, from, n, is_ip6);
   margay_judge (vm, node, bufs, nexts, n, is_ip6, MARGAY_AT_INPUT);
   vlib_buffer_enqueue_to_next (vm, node, from, nexts, n);
@@ -48,20 +50,41 @@ VLIB_REGISTER_NODE (margay_ip6_fragment_node) = {
   .sibling_of = "margay-ip6-input",
 };
 
-u32 margay_fragment_next[2];
+u8 margay_fragment_arcs[2];
 
-static clib_error_t *
-margay_fragment_init (vlib_main_t *vm)
-{
-  vlib_node_t *reassembly4 = vlib_get_node_by_name (vm, (u8 *) "ip4-sv-reassembly-custom-context");
-  vlib_node_t *reassembly6 = vlib_get_node_by_name (vm, (u8 *) "ip6-sv-reassembly-custom-context");
+VNET_FEATURE_ARC_INIT (margay_ip4_fragments, static) = {
+  .arc_name = "margay-ip4-fragments",
+  .start_nodes = VNET_FEATURES ("margay-ip4-input"),
+  .last_in_arc = "margay-ip4-fragment",
+  .arc_index_ptr = &margay_fragment_arcs[0],
+};
 
-  margay_fragment_next[0] =
-    vlib_node_add_next (vm, reassembly4->index, margay_ip4_fragment_node.index);
-  margay_fragment_next[1] =
-    vlib_node_add_next (vm, reassembly6->index, margay_ip6_fragment_node.index);
-  return 0;
-}
+VNET_FEATURE_ARC_INIT (margay_ip6_fragments, static) = {
+  .arc_name = "margay-ip6-fragments",
+  .start_nodes = VNET_FEATURES ("margay-ip6-input"),
+  .last_in_arc = "margay-ip6-fragment",
+  .arc_index_ptr = &margay_fragment_arcs[1],
+};
 
-VLIB_INIT_FUNCTION (margay_fragment_init);
+VNET_FEATURE_INIT (margay_ip4_reassembly_feature, static) = {
+  .arc_name = "margay-ip4-fragments",
+  .node_name = "ip4-sv-reassembly-feature",
+  .runs_before = VNET_FEATURES ("margay-ip4-fragment"),
+};
+
+VNET_FEATURE_INIT (margay_ip6_reassembly_feature, static) = {
+  .arc_name = "margay-ip6-fragments",
+  .node_name = "ip6-sv-reassembly-feature",
+  .runs_before = VNET_FEATURES ("margay-ip6-fragment"),
+};
+
+VNET_FEATURE_INIT (margay_ip4_fragment_feature, static) = {
+  .arc_name = "margay-ip4-fragments",
+  .node_name = "margay-ip4-fragment",
+};
+
+VNET_FEATURE_INIT (margay_ip6_fragment_feature, static) = {
+  .arc_name = "margay-ip6-fragments",
+  .node_name = "margay-ip6-fragment",
+};
 #endif

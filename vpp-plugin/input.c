@@ -11,13 +11,13 @@ static_always_inline u32
 margay_split (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t **b, u32 *from, u32 n,
 	      int is_ip6)
 {
-  u32 sent[VLIB_FRAME_SIZE], contexts[VLIB_FRAME_SIZE], n_sent = 0, left = 0;
+  u32 sent[VLIB_FRAME_SIZE], next = 0, n_sent = 0, left = 0;
 
   for (u32 i = 0; i < n; i++)
     if (margay_can_reassemble (b[i], is_ip6))
       {
-	vnet_buffer (b[i])->ip.reass.next_index = margay_fragment_next[is_ip6];
-	contexts[n_sent] = vnet_buffer (b[i])->sw_if_index[VLIB_RX];
+	b[i]->flow_id = b[i]->current_config_index;
+	vnet_feature_arc_start (margay_fragment_arcs[is_ip6], 0, &next, b[i]);
 	sent[n_sent++] = from[i];
       }
     else
@@ -26,8 +26,7 @@ margay_split (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t **b, u32
 	from[left++] = from[i];
       }
   if (n_sent)
-    vlib_buffer_enqueue_to_single_next_with_aux (vm, node, sent, contexts, MARGAY_NEXT_REASSEMBLY,
-						 n_sent);
+    vlib_buffer_enqueue_to_single_next (vm, node, sent, next, n_sent);
   margay_first_fragments_first (b, from, left, is_ip6);
   return left;
 }
@@ -48,7 +47,8 @@ margay_input_inline (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *f
   else
     {
       margay_thread_t *mt = vec_elt_at_index (margay_main.threads, vm->thread_index);
-      if (PREDICT_FALSE (margay_fill (vm, mt, bufs, n, is_ip6, MARGAY_AT_INPUT)))
+      u32 fragments = margay_fill (vm, mt, bufs, n, is_ip6, MARGAY_AT_INPUT);
+      if (PREDICT_FALSE (fragments && !margay_main.no_reassembly))
 	{
 	  n = margay_split (vm, node, bufs, from, n, is_ip6);
 	  margay_fill (vm, mt, bufs, n, is_ip6, MARGAY_AT_INPUT);
@@ -81,10 +81,8 @@ VLIB_REGISTER_NODE (margay_ip4_input_node) = {
   .flags = VLIB_NODE_FLAG_TRACE_SUPPORTED,
   .n_errors = MARGAY_N_ERRORS,
   .error_counters = margay_error_counters,
-  .n_next_nodes = MARGAY_N_NEXT + 1,
-  .next_nodes = { [MARGAY_NEXT_DROP] = "error-drop",
-		  [MARGAY_NEXT_LOOKUP] = "ip4-lookup",
-		  [MARGAY_NEXT_REASSEMBLY] = "ip4-sv-reassembly-custom-context" },
+  .n_next_nodes = MARGAY_N_NEXT,
+  .next_nodes = { [MARGAY_NEXT_DROP] = "error-drop", [MARGAY_NEXT_LOOKUP] = "ip4-lookup" },
 };
 
 VLIB_REGISTER_NODE (margay_ip6_input_node) = {
@@ -94,10 +92,8 @@ VLIB_REGISTER_NODE (margay_ip6_input_node) = {
   .flags = VLIB_NODE_FLAG_TRACE_SUPPORTED,
   .n_errors = MARGAY_N_ERRORS,
   .error_counters = margay_error_counters,
-  .n_next_nodes = MARGAY_N_NEXT + 1,
-  .next_nodes = { [MARGAY_NEXT_DROP] = "error-drop",
-		  [MARGAY_NEXT_LOOKUP] = "ip6-lookup",
-		  [MARGAY_NEXT_REASSEMBLY] = "ip6-sv-reassembly-custom-context" },
+  .n_next_nodes = MARGAY_N_NEXT,
+  .next_nodes = { [MARGAY_NEXT_DROP] = "error-drop", [MARGAY_NEXT_LOOKUP] = "ip6-lookup" },
 };
 
 /* Behind the interface's own filters, before whatever ends a tunnel or forwards. */

@@ -61,12 +61,14 @@ margay_mode_set (int fail_closed)
     vnet_sw_interface_walk (vnet_get_main (), enable_interface, 0);
 }
 
-/* What is punted has been delivered to us, and goes on as judged (output.c): interface 0 stands for
- * all on the punt arcs. Not before startup.conf has been read: an arc may not be there yet. */
+/* Interface 0 stands for all on the punt arcs (what is punted goes on as judged: output.c) and on
+ * those through reassembly (fragment.h). Not before startup.conf has been read. */
 void
 margay_interfaces_start (int fail_closed)
 {
   margay_main.is_started = 1;
+  vnet_feature_enable_disable ("margay-ip4-fragments", "ip4-sv-reassembly-feature", 0, 1, 0, 0);
+  vnet_feature_enable_disable ("margay-ip6-fragments", "ip6-sv-reassembly-feature", 0, 1, 0, 0);
   vnet_feature_enable_disable ("ip4-punt", "margay-ip4-punt", 0, 1, 0, 0);
   vnet_feature_enable_disable ("ip6-punt", "margay-ip6-punt", 0, 1, 0, 0);
   margay_mode_set (fail_closed);

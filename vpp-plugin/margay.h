@@ -68,6 +68,7 @@ typedef struct
   clib_bitmap_t *inputs;      /* interfaces with our arcs on */
   u8 log_flows;		      /* somebody listens to flows (flowlog.h) */
   u8 fail_closed;	      /* new interfaces get our arcs at once */
+  u8 no_reassembly;	      /* fragments are judged as they come */
   u8 is_started;	      /* startup.conf has been read */
   vlib_log_class_t log_class;
   /* By sw_if_index: the program's number of the interface, the same once it is bound. */

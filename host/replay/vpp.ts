@@ -12,7 +12,7 @@
 // itself. What VPP does beside the plugin is taken out of the results: forwarding
 // (beforeForwarding), and
 //   vpp-input    ip4/ip6-input dropped it before the plugin saw it (bad checksum, version, TTL,
-//                length; IPv4 options and multicast, which take another way): a drop, uncounted
+//                length): a drop, uncounted
 //   vpp-forward  the plugin passed it, but VPP could not forward it: TTL 1
 //
 // Interfaces: the caller's number k is a pg interface of its own; Bind records for k become
@@ -56,7 +56,9 @@ export class VppReplay {
   private constructor(readonly vpp: VppProcess) {}
 
   static async start(options: ReplayOptions): Promise<VppReplay> {
-    const replay = new VppReplay(await VppProcess.start(options));
+    // Our own interfaces alone are judged, and fragments as they come: as on the other engines.
+    const sections = { margay: "manual no-reassembly", ...options.sections };
+    const replay = new VppReplay(await VppProcess.start({ ...options, sections }));
     try {
       await replay.open(options);
     } catch (error) {
@@ -138,6 +140,9 @@ export class VppReplay {
       `enable ip6 interface pg${pg}`,
     );
     await this.vpp.expect(`set margay input pg${pg}`, "input enabled");
+    // VPP's own reports of multicast groups would be judged, and counted, as the host's.
+    await this.vpp.quietly(
+      `set interface feature pg${pg} margay-ip6-output arc ip6-output disable`);
     this.interfaces.set(number, pg);
     return pg;
   }
