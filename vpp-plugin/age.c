@@ -7,7 +7,8 @@
  * own stack, and in interrupt state it costs nothing between ticks. A tick visits a hundredth of
  * the tables (over all threads), so that an idle session ends at most about a second late.
  * With a fixed clock (`margay clock set`) nothing ages but by `margay age`: tests say when. */
-#include "margay.h"
+#include "flowlog.h"
+#include "stats.h"
 
 #define MARGAY_TICK_SECONDS   10e-3
 #define MARGAY_TICKS_PER_LAP  100
@@ -42,6 +43,7 @@ VLIB_NODE_FN (margay_age_node)
   budget = clib_min (budget, MARGAY_AGE_BUDGET_MAX);
   u32 ended = margay_age (mm->dataplane, thread, margay_now_ms (vm), budget);
   mm->threads[thread].sessions_aged += ended;
+  margay_flows_after (thread);
   return 0;
 }
 
@@ -57,6 +59,7 @@ log_traps (margay_main_t *mm)
   margay_trap trap;
   while (margay_traps (mm->dataplane, &trap))
     {
+      margay_trap_note (&trap);
       if (trap.policy_slot)
 	vlib_log_err (mm->log_class, "worker %u: policy slot %u trapped and denies from now on: %s",
 		      trap.worker, trap.policy_slot, trap.message);

@@ -2,34 +2,29 @@
  * file or object when it has not; then nothing has changed.
  *
  *   margay core -> margay records (Configure, Begin ...) -> margay module ... -> margay publish
- *   margay bind <interface> <endpoint>   set margay input <interface>
+ *   margay core <other> beside -> records, module, publish, bind, restore -> margay swap
+ *   margay bind <interface> <endpoint>   set margay input <interface>   set margay mode ...
  *
- * Pushing commands are mp-safe: workers run on while the control thread works. */
-#include "margay.h"
-#include <vppinfra/unix.h>
+ * Each is the twin of a message of margay.api. Those that push sleep while the control thread works
+ * (jobs.h): main loop and workers run on. */
+#include "jobs.h"
+#include "flowlog.h"
+#include "stats.h"
 
-/* A file's bytes, named by the next word of the input. The name comes back as a C string. */
+/* A file's name, the next word of the input, into the job. */
 static clib_error_t *
-read_file (unformat_input_t *input, u8 **name, u8 **bytes)
+file_name (unformat_input_t *input, margay_job_t *job)
 {
-  clib_error_t *error;
-
-  if (!unformat (input, "%s", name))
+  u8 *name = 0;
+  clib_error_t *error = 0;
+  if (!unformat (input, "%s", &name))
     return clib_error_return (0, "expected a file's name");
-  vec_add1 (*name, 0);
-  error = clib_file_contents ((char *) *name, bytes);
-  if (error)
-    {
-      u8 *why = error->code ? format (0, "%s", strerror (error->code)) :
-			      format (0, "%U", format_clib_error, error);
-      clib_error_free (error);
-      error = clib_error_return (0, "%s: %v", *name, why);
-      vec_free (why);
-      return error;
-    }
-  if (vec_len (*bytes) == 0)
-    return clib_error_return (0, "%s: the file is empty", *name);
-  return 0;
+  if (vec_len (name) >= sizeof (job->file))
+    error = clib_error_return (0, "%v: a name of more than %u bytes", name, sizeof (job->file) - 1);
+  else
+    clib_memcpy (job->file, name, vec_len (name));
+  vec_free (name);
+  return error;
 }
 
 static clib_error_t *
@@ -49,40 +44,41 @@ unknown_input (unformat_input_t *input)
 static clib_error_t *
 core_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
-  margay_options options = { .prefetch = 1, .huge_pages = 1 };
-  u8 *name = 0, *bytes = 0;
-  clib_error_t *error = read_file (input, &name, &bytes);
+  margay_job_t *job = margay_job_new (margay_work_open);
+  margay_options *options = &job->options;
+  clib_error_t *error = file_name (input, job);
 
-  options.workers = vlib_get_n_threads ();
+  job->carry = margay_carry_open;
+  job->endpoint = options->workers = vlib_get_n_threads ();
+  options->prefetch = options->huge_pages = 1;
   while (!error && unformat_check_input (input) != UNFORMAT_END_OF_INPUT)
     {
-      if (unformat (input, "pages %u", &options.memory_pages))
+      if (unformat (input, "pages %u", &options->memory_pages))
 	;
-      else if (unformat (input, "workers %u", &options.workers))
+      else if (unformat (input, "workers %u", &options->workers))
 	;
       else if (unformat (input, "no-huge-pages"))
-	options.huge_pages = 0;
+	options->huge_pages = 0;
       else if (unformat (input, "no-prefetch"))
-	options.prefetch = 0;
+	options->prefetch = 0;
+      else if (unformat (input, "beside"))
+	job->beside = 1;
       else
 	error = unknown_input (input);
     }
   if (!error)
-    {
-      options.core = bytes;
-      options.core_length = vec_len (bytes);
-      error = margay_open_core (vm, &options, name);
-    }
+    error = margay_job_await (vm, job);
   if (!error)
-    vlib_cli_output (vm, "core loaded: %s, %u workers", name, options.workers);
-  vec_free (bytes);
-  vec_free (name);
+    vlib_cli_output (vm, "core loaded: %s, %u workers%s", job->file, options->workers,
+		     job->beside ? ", beside" : "");
+  margay_job_free (job);
   return error;
 }
 
 VLIB_CLI_COMMAND (core_command, static) = {
   .path = "margay core",
-  .short_help = "margay core <file> [pages <n>] [workers <n>] [no-huge-pages] [no-prefetch]",
+  .short_help =
+    "margay core <file> [pages <n>] [workers <n>] [no-huge-pages] [no-prefetch] [beside]",
   .function = core_fn,
   .is_mp_safe = 1,
 };
@@ -90,17 +86,16 @@ VLIB_CLI_COMMAND (core_command, static) = {
 static clib_error_t *
 records_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
-  u8 *name = 0, *bytes = 0;
+  margay_job_t *job = margay_job_new (margay_work_stage);
   clib_error_t *error = check_core ();
 
   if (!error)
-    error = read_file (input, &name, &bytes);
-  if (!error && margay_stage (margay_main.dataplane, bytes, vec_len (bytes)) != MARGAY_OK)
-    error = clib_error_return (0, "%s: %s", name, margay_last_error ());
+    error = file_name (input, job);
   if (!error)
-    vlib_cli_output (vm, "records staged: %s, %u bytes", name, vec_len (bytes));
-  vec_free (bytes);
-  vec_free (name);
+    error = margay_job_await (vm, job);
+  if (!error)
+    vlib_cli_output (vm, "records staged: %s, %u bytes", job->file, job->taken);
+  margay_job_free (job);
   return error;
 }
 
@@ -114,24 +109,23 @@ VLIB_CLI_COMMAND (records_command, static) = {
 static clib_error_t *
 module_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
-  u8 *name = 0, *bytes = 0;
-  u32 slot = 0, kind = MARGAY_SLOT_STATE_GENERATED;
+  margay_job_t *job = margay_job_new (margay_work_module);
   clib_error_t *error = check_core ();
 
-  if (!error && (!unformat (input, "%u", &slot) || slot == 0 || slot >= MARGAY_POLICY_SLOTS_MAX))
+  job->kind = MARGAY_SLOT_STATE_GENERATED;
+  if (!error && (!unformat (input, "%u", &job->slot) || job->slot == 0 ||
+		 job->slot >= MARGAY_POLICY_SLOTS_MAX))
     error = clib_error_return (0, "expected a policy slot from 1 to %u",
 			       MARGAY_POLICY_SLOTS_MAX - 1);
   if (!error && unformat (input, "user"))
-    kind = MARGAY_SLOT_STATE_USER;
+    job->kind = MARGAY_SLOT_STATE_USER;
   if (!error)
-    error = read_file (input, &name, &bytes);
-  if (!error &&
-      margay_module (margay_main.dataplane, slot, kind, bytes, vec_len (bytes)) != MARGAY_OK)
-    error = clib_error_return (0, "slot %u, %s: %s", slot, name, margay_last_error ());
+    error = file_name (input, job);
   if (!error)
-    vlib_cli_output (vm, "module admitted: slot %u, %s", slot, name);
-  vec_free (bytes);
-  vec_free (name);
+    error = margay_job_await (vm, job);
+  if (!error)
+    vlib_cli_output (vm, "module admitted: slot %u, %s", job->slot, job->file);
+  margay_job_free (job);
   return error;
 }
 
@@ -145,17 +139,17 @@ VLIB_CLI_COMMAND (module_command, static) = {
 static clib_error_t *
 publish_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
-  u32 generation;
+  margay_job_t *job = margay_job_new (margay_work_publish);
   clib_error_t *error = check_core ();
 
-  if (error)
-    return error;
-  if (!unformat (input, "%u", &generation))
-    return clib_error_return (0, "expected a generation's number");
-  if (margay_publish (margay_main.dataplane, generation) != MARGAY_OK)
-    return clib_error_return (0, "generation %u: %s", generation, margay_last_error ());
-  vlib_cli_output (vm, "generation published: %u", generation);
-  return 0;
+  if (!error && !unformat (input, "%u", &job->generation))
+    error = clib_error_return (0, "expected a generation's number");
+  if (!error)
+    error = margay_job_await (vm, job);
+  if (!error)
+    vlib_cli_output (vm, "generation published: %u", job->generation);
+  margay_job_free (job);
+  return error;
 }
 
 VLIB_CLI_COMMAND (publish_command, static) = {
@@ -168,33 +162,29 @@ VLIB_CLI_COMMAND (publish_command, static) = {
 static clib_error_t *
 bind_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
-  u32 sw_if_index = ~0, endpoint = MARGAY_NO_ENDPOINT, incarnation;
+  margay_job_t *job = margay_job_new (margay_work_bind);
   clib_error_t *error = check_core ();
 
-  if (error)
-    return error;
-  if (!unformat (input, "%U", unformat_vnet_sw_interface, vnet_get_main (), &sw_if_index))
-    return clib_error_return (0, "unknown interface `%U'", format_unformat_error,
-			      input);
-  if (!unformat (input, "none") && !unformat (input, "%u", &endpoint))
-    return clib_error_return (0, "expected an endpoint's index, or none");
-  incarnation = margay_interface_incarnation (sw_if_index);
-  if (endpoint == MARGAY_NO_ENDPOINT)
-    margay_interface_unbound (sw_if_index);
-
-  /* A Bind record: its header is u16 kind, u16 flags, u32 length of the body. */
-  u8 record[MARGAY_RECORD_HEADER_BYTES + MARGAY_BIND_BYTES] = { MARGAY_RECORD_KIND_BIND };
-  u32 length = MARGAY_BIND_BYTES;
-  u8 *body = record + MARGAY_RECORD_HEADER_BYTES;
-  clib_memcpy (record + 4, &length, 4);
-  clib_memcpy (body + MARGAY_BIND_INTERFACE, &sw_if_index, 4);
-  clib_memcpy (body + MARGAY_BIND_ENDPOINT, &endpoint, 4);
-  if (margay_stage (margay_main.dataplane, record, sizeof (record)) != MARGAY_OK)
-    return clib_error_return (0, "%s", margay_last_error ());
-  margay_interface_bound (sw_if_index, incarnation, endpoint);
-  vlib_cli_output (vm, "interface bound: sw-if-index %u to endpoint %d", sw_if_index,
-		   (i32) endpoint);
-  return 0;
+  job->carry = margay_carry_bind;
+  job->endpoint = MARGAY_NO_ENDPOINT;
+  if (!error && !unformat (input, "%U", unformat_vnet_sw_interface, vnet_get_main (),
+			   &job->sw_if_index))
+    error = clib_error_return (0, "unknown interface `%U'", format_unformat_error, input);
+  if (!error && !unformat (input, "none") && !unformat (input, "%u", &job->endpoint))
+    error = clib_error_return (0, "expected an endpoint's index, or none");
+  if (!error && job->sw_if_index >= MARGAY_INTERFACE_UNBOUND)
+    error = clib_error_return (0, "sw-if-index %u: the program knows those below %u",
+			       job->sw_if_index, MARGAY_INTERFACE_UNBOUND);
+  if (!error)
+    {
+      job->incarnation = margay_interface_incarnation (job->sw_if_index);
+      error = margay_job_await (vm, job);
+    }
+  if (!error)
+    vlib_cli_output (vm, "interface bound: sw-if-index %u to endpoint %d", job->sw_if_index,
+		     (i32) job->endpoint);
+  margay_job_free (job);
+  return error;
 }
 
 VLIB_CLI_COMMAND (bind_command, static) = {
@@ -202,6 +192,76 @@ VLIB_CLI_COMMAND (bind_command, static) = {
   .short_help = "margay bind <interface> <endpoint-index>|none",
   .function = bind_fn,
   .is_mp_safe = 1,
+};
+
+static clib_error_t *
+swap_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
+{
+  margay_job_t *job = margay_job_new (margay_work_swap);
+  job->carry = margay_carry_swap;
+  clib_error_t *error = margay_job_await (vm, job);
+  if (!error)
+    vlib_cli_output (vm, "core swapped: generation %u",
+		     margay_generation (margay_main.dataplane));
+  margay_job_free (job);
+  return error;
+}
+
+VLIB_CLI_COMMAND (swap_command, static) = {
+  .path = "margay swap",
+  .short_help = "margay swap: the core that was loaded beside takes the place of the running one",
+  .function = swap_fn,
+  .is_mp_safe = 1,
+};
+
+static clib_error_t *
+discard_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
+{
+  margay_job_t *job = margay_job_new (margay_work_discard);
+  job->carry = margay_carry_discard;
+  clib_error_t *error = margay_job_await (vm, job);
+  if (!error)
+    vlib_cli_output (vm, "core discarded");
+  margay_job_free (job);
+  return error;
+}
+
+VLIB_CLI_COMMAND (discard_command, static) = {
+  .path = "margay discard",
+  .short_help = "margay discard: closes the core that was loaded beside",
+  .function = discard_fn,
+  .is_mp_safe = 1,
+};
+
+static clib_error_t *
+abandon_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
+{
+  vlib_cli_output (vm, "uploads abandoned: %u", margay_uploads_abandon (MARGAY_NO_CLIENT));
+  return 0;
+}
+
+VLIB_CLI_COMMAND (abandon_command, static) = {
+  .path = "margay uploads abandon",
+  .short_help = "margay uploads abandon: those of all clients of the API",
+  .function = abandon_fn,
+  .is_mp_safe = 1,
+};
+
+static clib_error_t *
+mode_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
+{
+  int fail_closed = unformat (input, "fail-closed");
+  if (!fail_closed && !unformat (input, "manual"))
+    return clib_error_return (0, "expected fail-closed or manual");
+  margay_mode_set (fail_closed);
+  vlib_cli_output (vm, "mode %s", fail_closed ? "fail-closed" : "manual");
+  return 0;
+}
+
+VLIB_CLI_COMMAND (mode_command, static) = {
+  .path = "set margay mode",
+  .short_help = "set margay mode fail-closed|manual: whether all interfaces are enabled",
+  .function = mode_fn,
 };
 
 static clib_error_t *
@@ -259,19 +319,28 @@ VLIB_CLI_COMMAND (clock_command, static) = {
   .function = clock_fn,
 };
 
+/* A long sweep is made in short stretches. Worker 0 is the main thread's own, and this is it. */
 static clib_error_t *
 age_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
-  u32 ms, budget;
+  u32 ms, budget, ended = 0;
   clib_error_t *error = check_core ();
 
   if (error)
     return error;
   if (!unformat (input, "%u %u", &ms, &budget))
     return clib_error_return (0, "expected <ms> <budget>");
-  /* Worker 0 is the main thread's own, and this is the main thread. */
-  vlib_cli_output (vm, "sessions ended: %u",
-		   margay_age (margay_main.dataplane, vm->thread_index, ms, budget));
+  budget = clib_min (budget, margay_session_records ());
+  while (budget)
+    {
+      u32 stretch = clib_min (budget, 2048);
+      ended += margay_age (margay_main.dataplane, vm->thread_index, ms, stretch);
+      margay_flows_after (vm->thread_index);
+      budget -= stretch;
+      if (budget && vlib_in_process_context (vm))
+	vlib_process_suspend (vm, 10e-6);
+    }
+  vlib_cli_output (vm, "sessions ended: %u", ended);
   return 0;
 }
 
@@ -279,4 +348,40 @@ VLIB_CLI_COMMAND (age_command, static) = {
   .path = "margay age",
   .short_help = "margay age <ms> <budget>: visit at most so many session records",
   .function = age_fn,
+  .is_mp_safe = 1,
+};
+
+/* For each family and thread, as VPP's own limits are. */
+void
+margay_trace_set (vlib_main_t *vm, u32 packets)
+{
+  static const char *nodes[] = { "margay-ip4-input", "margay-ip6-input" };
+
+  vlib_worker_thread_barrier_sync (vm);
+  if (!vnet_trace_placeholder)
+    vec_validate_aligned (vnet_trace_placeholder, 2048, CLIB_CACHE_LINE_BYTES);
+  for (u32 i = 0; i < ARRAY_LEN (nodes); i++)
+    {
+      vlib_node_t *node = vlib_get_node_by_name (vm, (u8 *) nodes[i]);
+      if (node)
+	trace_update_capture_options (packets, node->index, 0, 0);
+    }
+  vlib_worker_thread_barrier_release (vm);
+}
+
+static clib_error_t *
+trace_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
+{
+  u32 packets;
+  if (!unformat (input, "%u", &packets))
+    return clib_error_return (0, "expected a number of packets, 0 for none");
+  margay_trace_set (vm, packets);
+  vlib_cli_output (vm, "packets traced: the next %u", packets);
+  return 0;
+}
+
+VLIB_CLI_COMMAND (trace_command, static) = {
+  .path = "margay trace",
+  .short_help = "margay trace <packets>: of each family and thread; show trace has them",
+  .function = trace_fn,
 };

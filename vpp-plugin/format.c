@@ -1,6 +1,6 @@
 /* Text of what the plugin shows: a traced packet, a session. Lines of key=value, for people and for
  * programs; the names are those of the layout, in kebab case. Addresses as VPP prints them. */
-#include "margay.h"
+#include "flow.h"
 #include <vnet/ip/format.h>
 #include <vnet/ip/ip4_packet.h>
 #include <vnet/ip/ip6_packet.h>
@@ -23,7 +23,7 @@ margay_reason_name (u32 reason)
   return reason < ARRAY_LEN (reason_names) ? reason_names[reason] : "unknown";
 }
 
-static u8 *
+u8 *
 format_margay_address (u8 *s, va_list *args)
 {
   const u8 *address = va_arg (*args, const u8 *);
@@ -90,37 +90,92 @@ word_at (const u8 *record, u32 offset)
 }
 
 /* The offset of a field that both families have: of a record, of a key in it. */
-#define FIELD(m, name) ((m)->is_ip6 ? MARGAY_SESSION6_##name : MARGAY_SESSION4_##name)
-#define KEY(m, name)   ((m)->is_ip6 ? MARGAY_KEY6_##name : MARGAY_KEY4_##name)
+#define FIELD(is_ip6, name) ((is_ip6) ? MARGAY_SESSION6_##name : MARGAY_SESSION4_##name)
+#define KEY(is_ip6, name)   ((is_ip6) ? MARGAY_KEY6_##name : MARGAY_KEY4_##name)
 
-/* One end of a tuple: an address, and a port in wire order. */
-static u8 *
-format_end (u8 *s, const margay_session_t *m, const char *name, const u8 *address, u16 port)
+static margay_flow_end_t
+end_of (const u8 *address, u32 port, int is_ip6)
 {
-  return format (s, " %s=%U %s-port=%u", name, format_margay_address, address, m->is_ip6, name,
-		 clib_net_to_host_u16 (port));
+  margay_flow_end_t end = { .port = clib_net_to_host_u16 (port) };
+  clib_memcpy (end.address, address, is_ip6 ? 16 : 4);
+  return end;
+}
+
+void
+margay_flow_of_session (margay_flow_t *flow, const u8 *r, int is_ip6)
+{
+  /* The opener's key, and the reply's: what a forward packet leaves with, turned round. */
+  const u8 *key = r + MARGAY_SESSION_KEYS, *reply = key + FIELD (is_ip6, KEY_STRIDE);
+  u32 ports = word_at (key, KEY (is_ip6, PORTS)), turned = word_at (reply, KEY (is_ip6, PORTS));
+  u32 backend = word_at (r, FIELD (is_ip6, BACKEND));
+
+  flow->is_ip6 = is_ip6;
+  flow->protocol = r[FIELD (is_ip6, PROTOCOL)];
+  flow->source = end_of (key + KEY (is_ip6, SOURCE), ports & 0xffff, is_ip6);
+  flow->destination = end_of (key + KEY (is_ip6, DESTINATION), ports >> 16, is_ip6);
+  flow->to_source = end_of (reply + KEY (is_ip6, DESTINATION), turned >> 16, is_ip6);
+  flow->to_destination = end_of (reply + KEY (is_ip6, SOURCE), turned & 0xffff, is_ip6);
+  flow->rule = word_at (r, MARGAY_SESSION_RULE);
+  flow->backend = backend ? backend - 1 : ~0;
+  flow->peer = *(const u16 *) (r + FIELD (is_ip6, PEER));
+}
+
+void
+margay_session_read (margay_session_fields_t *to, const u8 *r, int is_ip6)
+{
+  const u8 *key = r + MARGAY_SESSION_KEYS, *reply = key + FIELD (is_ip6, KEY_STRIDE);
+  to->state = word_at (r, MARGAY_SESSION_STATE) & ~MARGAY_LIFE_MASK;
+  to->seen_ms = word_at (r, MARGAY_SESSION_SEEN);
+  to->source_endpoint = word_at (key, KEY (is_ip6, ENDPOINT));
+  to->destination_endpoint = word_at (reply, KEY (is_ip6, ENDPOINT));
+  to->generation = word_at (r, FIELD (is_ip6, GENERATION));
+  margay_flow_of_session (&to->flow, r, is_ip6);
+}
+
+static u8 *
+format_end (u8 *s, const char *name, const margay_flow_end_t *end, int is_ip6)
+{
+  return format (s, " %s=%U %s-port=%u", name, format_margay_address, end->address, is_ip6, name,
+		 end->port);
+}
+
+static u8 *
+format_ends (u8 *s, const margay_flow_t *f)
+{
+  s = format_end (s, "source", &f->source, f->is_ip6);
+  s = format_end (s, "destination", &f->destination, f->is_ip6);
+  s = format_end (s, "to-source", &f->to_source, f->is_ip6);
+  return format_end (s, "to-destination", &f->to_destination, f->is_ip6);
 }
 
 u8 *
 format_margay_session (u8 *s, va_list *args)
 {
   margay_session_t *m = va_arg (*args, margay_session_t *);
-  const u8 *r = m->record;
-  /* The opener's key, and the reply's: what a forward packet leaves with, turned round. */
-  const u8 *key = r + MARGAY_SESSION_KEYS, *reply = key + FIELD (m, KEY_STRIDE);
-  u32 ports = word_at (key, KEY (m, PORTS)), reply_ports = word_at (reply, KEY (m, PORTS));
+  margay_session_fields_t f;
 
-  s = format (s, "family=%u protocol=%u", m->is_ip6 ? 6 : 4, r[FIELD (m, PROTOCOL)]);
-  s = format_end (s, m, "source", key + KEY (m, SOURCE), ports & 0xffff);
-  s = format_end (s, m, "destination", key + KEY (m, DESTINATION), ports >> 16);
-  s = format_end (s, m, "to-source", reply + KEY (m, DESTINATION), reply_ports >> 16);
-  s = format_end (s, m, "to-destination", reply + KEY (m, SOURCE), reply_ports & 0xffff);
+  clib_memset (&f, 0, sizeof (f));
+  margay_session_read (&f, m->record, m->is_ip6);
+  s = format (s, "family=%u protocol=%u", m->is_ip6 ? 6 : 4, f.flow.protocol);
+  s = format_ends (s, &f.flow);
+  /* The record's own number of a backend: id + 1, zero without a Service. */
   return format (s,
 		 " flags=%u seen-ms=%u rule=%u source-endpoint=%u destination-endpoint=%u"
 		 " generation=%u backend=%u peer=%u",
-		 word_at (r, MARGAY_SESSION_STATE) & ~MARGAY_LIFE_MASK,
-		 word_at (r, MARGAY_SESSION_SEEN), word_at (r, MARGAY_SESSION_RULE),
-		 word_at (key, KEY (m, ENDPOINT)), word_at (reply, KEY (m, ENDPOINT)),
-		 word_at (r, FIELD (m, GENERATION)), word_at (r, FIELD (m, BACKEND)),
-		 *(const u16 *) (r + FIELD (m, PEER)));
+		 f.state, f.seen_ms, f.flow.rule, f.source_endpoint, f.destination_endpoint,
+		 f.generation, f.flow.backend + 1, f.flow.peer);
+}
+
+u8 *
+format_margay_flow (u8 *s, va_list *args)
+{
+  static const char *kinds[] = { "new", "denied", "ended" };
+  margay_flow_t *f = va_arg (*args, margay_flow_t *);
+  s = format (s, "%s time-us=%lu worker=%u verdict=%s reason=%s family=%u protocol=%u",
+	      kinds[f->kind], f->time_us, f->worker, margay_verdict_name (f->verdict),
+	      margay_reason_name (f->reason), f->is_ip6 ? 6 : 4, f->protocol);
+  s = format_ends (s, f);
+  return format (s, " rule=%u:%u backend=%d peer=%u sw-if-index=%d stages=%U", f->rule >> 16,
+		 f->rule & 0xffff, (i32) f->backend, f->peer, (i32) f->sw_if_index,
+		 format_margay_stages, f->stages);
 }

@@ -23,7 +23,7 @@ static struct
 extern vlib_node_registration_t margay_jobs_node;
 
 void
-margay_control_cpus (const clib_bitmap_t *cpus)
+margay_control_cpus (clib_bitmap_t *cpus)
 {
   u32 cpu;
   clib_memset (jobs.options.cpus, 0, sizeof (jobs.options.cpus));
@@ -144,6 +144,12 @@ int
 margay_jobs_waiting (void)
 {
   return jobs.waiting;
+}
+
+void
+margay_jobs_wake (void)
+{
+  vlib_process_signal_event (vlib_get_main (), margay_jobs_node.index, 1, 0);
 }
 
 /* A command runs in a process, which may sleep; but not while somebody holds all workers, as VPP

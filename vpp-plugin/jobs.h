@@ -64,6 +64,7 @@ typedef struct margay_job
   char why[512];
   margay_core_t *core;	   /* whose job it was */
   margay_core_t *replaced; /* by a swap */
+  struct margay_status *status;
   u8 awaited, is_finished; /* a command waits, and frees it */
 } margay_job_t;
 
@@ -75,7 +76,8 @@ int margay_job_post (margay_job_t *job);
 /* For a command: posts, sleeps until it is done. The job stays the caller's. */
 clib_error_t *margay_job_await (vlib_main_t *vm, margay_job_t *job);
 int margay_jobs_waiting (void);
-void margay_control_cpus (const clib_bitmap_t *cpus);
+void margay_jobs_wake (void);
+void margay_control_cpus (clib_bitmap_t *cpus);
 format_function_t format_margay_control_cpus;
 
 /* work.c: what there is to do, on the control thread */
@@ -87,7 +89,10 @@ int margay_work_bind (margay_job_t *job);
 int margay_work_restore (margay_job_t *job);
 int margay_work_swap (margay_job_t *job);
 int margay_work_discard (margay_job_t *job);
-int margay_work_which (margay_job_t *job); /* answers core: the one beside */
+int margay_work_status (margay_job_t *job); /* of the one beside */
+int margay_work_read (margay_job_t *job);   /* a file into bytes */
+int margay_work_write (margay_job_t *job);  /* bytes into a file, which is whole or the old one */
+int margay_is_beside (void);
 int margay_work_free (margay_job_t *job);  /* gives its bytes back */
 int margay_job_fail (margay_job_t *job, i32 retval, const char *format, ...)
   __attribute__ ((format (printf, 3, 4)));
@@ -100,6 +105,15 @@ void margay_carry_bind (margay_job_t *job);
 void margay_carry_restore (margay_job_t *job);
 void margay_carry_discard (margay_job_t *job);
 void margay_client_gone (u32 client);
+
+/* saved.c: session records, on the main thread */
+#define MARGAY_SAVE_BYTES (32u << 10)
+/* Copies live ones from *cursor on, visiting at most so many; *cursor becomes ~0 at the end. */
+u32 margay_save_stretch (u32 family, u32 *cursor, u32 visits, u8 *to, u32 room);
+/* Gives a restoring job its records; else a VNET_API_ERROR, with why. */
+int margay_restore_prepare (margay_job_t *job, u32 family, u32 layout_version, const u8 *records,
+			    u32 length);
+void margay_trace_set (vlib_main_t *vm, u32 packets);
 
 /* upload.c */
 int margay_upload_add (u32 client, u32 upload, u32 offset, u32 total, const u8 *data, u32 length,

@@ -64,7 +64,6 @@ typedef struct
   margay_thread_t *threads;    /* by thread index */
   u32 workers;
   margay_clock_t clock;
-  u8 *core_file;	      /* C string */
   clib_bitmap_t *inputs;      /* interfaces with our arcs on */
   u8 log_flows;		      /* somebody listens to flows (flowlog.h) */
   u8 fail_closed;	      /* new interfaces get our arcs at once */
@@ -100,9 +99,6 @@ margay_interface_of (u32 sw_if_index)
 {
   return margay_main.interface_of[clib_min (sw_if_index, MARGAY_INTERFACE_UNBOUND)];
 }
-
-/* margay.c */
-clib_error_t *margay_open_core (vlib_main_t *vm, margay_options *options, u8 *file);
 
 /* One error of a node for each reason, under its own name, and those of the adapter alone. */
 #define X(value, text) +1

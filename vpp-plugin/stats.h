@@ -4,7 +4,7 @@
 #include "jobs.h"
 
 /* A dataplane as it stands; may be read from any thread that knows it to be open. */
-typedef struct
+typedef struct margay_status
 {
   u32 generation, workers, pages, sessions4, sessions4_max, sessions6, sessions6_max;
   u8 huge_pages, core_sha256[32], staged_sha256[32];

@@ -5,6 +5,7 @@
  *   swap: beside ─► current; the main thread puts it in place, then the one before is closed */
 #include "jobs.h"
 #include "sha256.h"
+#include "stats.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -124,6 +125,40 @@ fetch (margay_job_t *job, u8 sha256[32])
   return 0;
 }
 
+int
+margay_work_read (margay_job_t *job)
+{
+  int rv = fetch (job, 0);
+  if (rv)
+    release (&job->bytes);
+  return rv;
+}
+
+int
+margay_work_write (margay_job_t *job)
+{
+  char name[sizeof (job->file) + 8];
+  size_t at = 0;
+  ssize_t n = 0;
+  snprintf (name, sizeof (name), "%s.new", job->file);
+  int fd = open (name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  while (fd >= 0 && n >= 0 && at < job->bytes.length)
+    {
+      n = write (fd, job->bytes.data + at, job->bytes.length - at);
+      at += n > 0 ? n : 0;
+    }
+  int failed = fd < 0 || n < 0 || fsync (fd) < 0 || rename (name, job->file) < 0;
+  int error = errno;
+  if (fd >= 0)
+    close (fd);
+  if (failed && fd >= 0)
+    unlink (name);
+  release (&job->bytes);
+  return failed ? margay_job_fail (job, VNET_API_ERROR_SYSCALL_ERROR_1, "%s: %s", job->file,
+				   strerror (error)) :
+		  0;
+}
+
 /* ---- Pushes --------------------------------------------------------------------------------- */
 
 /* Takes over what the engine said. `about`: the object, or "". */
@@ -153,6 +188,7 @@ margay_work_stage (margay_job_t *job)
   if (rv)
     return release (&job->bytes), rv;
   int result = margay_stage (job->core->dataplane, job->bytes.data, job->bytes.length);
+  job->taken = job->bytes.length;
   return answer (job, result, job->file);
 }
 
@@ -317,8 +353,16 @@ margay_work_discard (margay_job_t *job)
 }
 
 int
-margay_work_which (margay_job_t *job)
+margay_work_status (margay_job_t *job)
 {
-  job->core = beside;
-  return beside ? 0 : margay_job_fail (job, VNET_API_ERROR_NO_SUCH_ENTRY, "none is open beside");
+  if (!beside)
+    return margay_job_fail (job, VNET_API_ERROR_NO_SUCH_ENTRY, "none is open beside");
+  margay_status_of (beside, job->status);
+  return 0;
+}
+
+int
+margay_is_beside (void)
+{
+  return __atomic_load_n (&beside, __ATOMIC_RELAXED) != 0;
 }

@@ -1,0 +1,227 @@
+/* The flow log: each worker's ring, and those who listen.
+ *
+ *   new, denied   from the slots of a frame, while its packets are still as they came
+ *   ended         from the worker's limbo lists, where the core puts what it ends: what stands above
+ *                 the record that headed the list last time. A record stays there at least until its
+ *                 worker's next call, so that its keys can still be read.
+ *
+ * A ring has 1,024 flows and one writer; the main thread empties it every 10 ms, 32 flows an event.
+ * A client that doesn't read (1 MiB is waiting for it) misses events. Both losses are counted; they
+ * are the same number for all clients but for what each has missed itself. */
+#include "flowlog.h"
+#include "jobs.h"
+#include "flow.h"
+#include <vnet/ip/ip.h>
+
+#define RING_FLOWS 1024u /* a power of two */
+
+typedef struct
+{
+  CLIB_CACHE_LINE_ALIGN_MARK (cacheline0);
+  volatile u32 written; /* by the worker */
+  volatile u64 lost;
+  u32 epoch; /* of what follows */
+  u32 open[2], closed[2]; /* heads of the limbo lists, by family */
+  CLIB_CACHE_LINE_ALIGN_MARK (cacheline1);
+  volatile u32 read; /* by the main thread */
+  margay_flow_t flows[RING_FLOWS];
+} ring_t;
+
+static struct
+{
+  ring_t *rings[MARGAY_WORKERS_MAX];
+  volatile u32 epoch; /* another: heads of the lists are to be learnt anew */
+} log;
+
+static margay_flow_t *
+next_flow (u32 thread)
+{
+  ring_t *ring = log.rings[thread];
+  if (!ring)
+    return 0;
+  if (ring->written - __atomic_load_n (&ring->read, __ATOMIC_ACQUIRE) >= RING_FLOWS)
+    {
+      ring->lost++;
+      return 0;
+    }
+  margay_flow_t *flow = &ring->flows[ring->written % RING_FLOWS];
+  clib_memset (flow, 0, sizeof (*flow));
+  flow->time_us = (u64) (unix_time_now () * 1e6);
+  flow->worker = thread;
+  return flow;
+}
+
+static void
+write_flow (u32 thread)
+{
+  ring_t *ring = log.rings[thread];
+  __atomic_store_n (&ring->written, ring->written + 1, __ATOMIC_RELEASE);
+}
+
+/* ---- A packet ------------------------------------------------------------------------------- */
+
+static void
+read_tuple (margay_flow_end_t *from, margay_flow_end_t *to, u8 *protocol, const u8 *l3, u32 bytes,
+	    int is_ip6)
+{
+  u32 l4 = is_ip6 ? 40 : (l3[0] & 15) * 4;
+  if (bytes < (is_ip6 ? 40 : 20))
+    return;
+  *protocol = is_ip6 ? l3[6] : l3[9];
+  clib_memcpy (from->address, l3 + (is_ip6 ? 8 : 12), is_ip6 ? 16 : 4);
+  clib_memcpy (to->address, l3 + (is_ip6 ? 24 : 16), is_ip6 ? 16 : 4);
+  if ((*protocol == IP_PROTOCOL_TCP || *protocol == IP_PROTOCOL_UDP ||
+       *protocol == IP_PROTOCOL_SCTP) &&
+      bytes >= l4 + 4)
+    {
+      from->port = l3[l4] << 8 | l3[l4 + 1];
+      to->port = l3[l4 + 2] << 8 | l3[l4 + 3];
+    }
+}
+
+void
+margay_flow_note (margay_thread_t *mt, vlib_buffer_t *b, const margay_slot *slot, const u8 *window,
+		  const u32 *stages, int is_ip6)
+{
+  u32 thread = mt - margay_main.threads;
+  margay_flow_t *flow = next_flow (thread);
+  u8 protocol_after = 0;
+
+  if (!flow)
+    return;
+  int is_new = slot->verdict == MARGAY_VERDICT_PASS;
+  int to_peer = slot->rewritten & MARGAY_REWRITTEN_TO_PEER;
+  flow->kind = is_new ? MARGAY_FLOW_NEW : MARGAY_FLOW_DENIED;
+  flow->verdict = slot->verdict;
+  flow->reason = slot->reason;
+  flow->is_ip6 = is_ip6;
+  flow->rule = slot->rule;
+  flow->backend = slot->backend ? slot->backend - 1 : ~0;
+  flow->peer = to_peer ? slot->peer : 0;
+  flow->sw_if_index =
+    slot->hook == MARGAY_SLOT_HOOK_LEAVING ? ~0 : vnet_buffer (b)->sw_if_index[VLIB_RX];
+  clib_memcpy (flow->stages, stages, sizeof (flow->stages));
+  read_tuple (&flow->source, &flow->destination, &flow->protocol, vlib_buffer_get_current (b),
+	      b->current_length, is_ip6);
+  if (is_new && !to_peer && slot->rewritten & MARGAY_REWRITTEN_HEADER)
+    read_tuple (&flow->to_source, &flow->to_destination, &protocol_after, window,
+		slot->window_length, is_ip6);
+  else
+    {
+      flow->to_source = flow->source;
+      flow->to_destination = flow->destination;
+    }
+  write_flow (thread);
+}
+
+/* ---- What has ended ------------------------------------------------------------------------- */
+
+static void
+note_ended (u32 thread, const u8 *record, int is_ip6)
+{
+  margay_flow_t *flow = next_flow (thread);
+  if (!flow)
+    return;
+  flow->kind = MARGAY_FLOW_ENDED;
+  flow->verdict = MARGAY_VERDICT_PASS;
+  flow->sw_if_index = ~0;
+  margay_flow_of_session (flow, record, is_ip6);
+  write_flow (thread);
+}
+
+/* The records of a list from its head to before `end`, or to its end. */
+static void
+walk (u32 thread, const u8 *records, size_t bytes, u32 head, u32 end, int is_ip6)
+{
+  u32 size = is_ip6 ? MARGAY_SESSION6_BYTES : MARGAY_SESSION4_BYTES;
+  u32 left = RING_FLOWS; /* more would be lost anyway */
+  while (head && head != end && left--)
+    {
+      size_t at = (size_t) head * size;
+      if (at + size > bytes)
+	return;
+      note_ended (thread, records + at, is_ip6);
+      head = *(const u32 *) (records + at + MARGAY_SESSION_NEXT);
+    }
+}
+
+void
+margay_flows_ended (u32 thread)
+{
+  static const u32 lists[2] = { MARGAY_WORKER_LIMBO4, MARGAY_WORKER_LIMBO6 };
+  static const u32 tables[2] = { MARGAY_ROOT_SESSIONS4, MARGAY_ROOT_SESSIONS6 };
+  ring_t *ring = thread < MARGAY_WORKERS_MAX ? log.rings[thread] : 0;
+  size_t bytes;
+
+  if (!ring || !margay_main.dataplane || thread >= margay_main.workers)
+    return;
+  const u8 *memory = margay_memory (margay_main.dataplane, &bytes);
+  const u8 *worker = memory + MARGAY_WORKERS + thread * MARGAY_WORKER_BYTES;
+  int is_known = ring->epoch == log.epoch;
+  for (int f = 0; f < 2; f++)
+    {
+      u32 open = *(const u32 *) (worker + lists[f]);
+      u32 closed = *(const u32 *) (worker + lists[f] + 4);
+      u32 at = *(const u32 *) (memory + MARGAY_ROOT + tables[f] + MARGAY_TABLE_RECORDS);
+      u32 before = ring->open[f], closed_before = ring->closed[f];
+      ring->open[f] = open;
+      ring->closed[f] = closed;
+      if (!is_known || !at)
+	continue;
+      /* A list that was closed since begins with what has ended since, then what was open. */
+      if (closed != closed_before)
+	walk (thread, memory + at, bytes - at, closed, before, f);
+      walk (thread, memory + at, bytes - at, open, closed != closed_before ? 0 : before, f);
+    }
+  ring->epoch = log.epoch;
+}
+
+/* ---- Readers, on the main thread ------------------------------------------------------------ */
+
+void
+margay_flows_reset (void)
+{
+  log.epoch++;
+}
+
+/* Rings stay once they are there: a worker may be writing. */
+void
+margay_flows_listen (int is_on)
+{
+  if (is_on)
+    for (u32 i = 0; i < vlib_get_n_threads () && i < MARGAY_WORKERS_MAX; i++)
+      if (!log.rings[i])
+	{
+	  ring_t *ring = clib_mem_alloc_aligned (sizeof (ring_t), CLIB_CACHE_LINE_BYTES);
+	  clib_memset (ring, 0, sizeof (*ring));
+	  __atomic_store_n (&log.rings[i], ring, __ATOMIC_RELEASE);
+	}
+  if (is_on && !margay_main.log_flows)
+    log.epoch++;
+  __atomic_store_n (&margay_main.log_flows, is_on, __ATOMIC_RELEASE);
+}
+
+u32
+margay_flows_read (margay_flow_t *flows, u32 most)
+{
+  u32 n = 0;
+  for (u32 i = 0; i < MARGAY_WORKERS_MAX; i++)
+    {
+      ring_t *ring = log.rings[i];
+      while (ring && n < most && ring->read != __atomic_load_n (&ring->written, __ATOMIC_ACQUIRE))
+	{
+	  flows[n++] = ring->flows[ring->read % RING_FLOWS];
+	  __atomic_store_n (&ring->read, ring->read + 1, __ATOMIC_RELEASE);
+	}
+    }
+  return n;
+}
+
+u64
+margay_flows_lost (void)
+{
+  u64 lost = 0;
+  for (u32 i = 0; i < MARGAY_WORKERS_MAX; i++)
+    lost += log.rings[i] ? log.rings[i]->lost : 0;
+  return lost;
+}
