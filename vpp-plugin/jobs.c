@@ -86,6 +86,9 @@ margay_job_new (int (*work) (margay_job_t *))
   return job;
 }
 
+static int run (void *argument);
+static void done (void *argument, int answer);
+
 /* On the main thread. Bytes that no work has used go back by the control thread. */
 void
 margay_job_free (margay_job_t *job)
@@ -94,6 +97,7 @@ margay_job_free (margay_job_t *job)
     {
       margay_job_t *last = margay_job_new (margay_work_free);
       last->bytes = job->bytes;
+      last->post = (margay_post){ .job = run, .done = done, .argument = last };
       jobs.waiting++; /* beyond the limit: there is no more of it than of jobs */
       margay_control_post (jobs.control, &last->post);
     }

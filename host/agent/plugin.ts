@@ -2,20 +2,22 @@
 // for. It keeps the hash of everything staged, as the plugin does, so that the two can be compared.
 //
 //   stage(records), module(…), publish(generation)   ─► margay_upload … ─► margay_stage …
-//   h = sha256(h || sha256(what))   beside: the same for the one that is to be swapped in
+//   h = sha256(h || sha256(records)), a module being its Module record, a publish its generation
+//   beside: the same for the one that is to be swapped in
 //
 // Errors: what the core or the engine refuses throws PushRefused, as in other engines; all else is
 // the client's error. Limit: VPP takes one push at a time; the caller keeps to that.
 import { createHash } from "node:crypto";
-import { StageError } from "../../assembly/layout.ts";
+import { SlotState, StageError } from "../../assembly/layout.ts";
 import { PushRefused, type Push } from "../dataplane/dataplane.ts";
+import { moduleRecord } from "../dataplane/record.ts";
 import { kebab } from "../model/names.ts";
 import type { Asking } from "./observed.ts";
 
 /** Bytes of an upload's piece. */
 const PIECE_BYTES = 64 << 10;
 const UPLOAD = 1;
-const MODULE_KINDS = { generated: 1, user: 2 } as const;
+const MODULE_KINDS = { generated: SlotState.Generated, user: SlotState.User } as const;
 const ZEROS = "0".repeat(64);
 const UNSPECIFIED = -1;
 
@@ -34,6 +36,8 @@ export interface PluginStatus {
 export class Plugin {
   /** Of all that was staged since the core was opened, as the plugin has it, too. */
   staged = ZEROS;
+  /** What is told goes to the one beside. */
+  private isBeside = false;
 
   constructor(private readonly vpp: Asking) {}
 
@@ -65,12 +69,16 @@ export class Plugin {
       huge_pages: options.hugePages, beside: options.beside,
     });
     this.staged = ZEROS;
+    this.isBeside = options.beside;
   }
   async swap(): Promise<void> {
     await this.work("margay_swap", {});
+    this.isBeside = false;
   }
   async discard(): Promise<void> {
+    this.isBeside = false;
     await this.work("margay_discard", {});
+    this.staged = (await this.status())?.staged ?? ZEROS;
   }
 
   /** Records that act at once, or those of a generation. Empty ones are not sent. */
@@ -87,7 +95,7 @@ export class Plugin {
       await this.work("margay_module", {
         slot, kind: MODULE_KINDS[kind], upload: UPLOAD, sha256,
       });
-      this.note(digest(words(slot, MODULE_KINDS[kind]), wasm));
+      this.note(digest(moduleRecord(slot, MODULE_KINDS[kind], wasm)));
     }
     await this.stage(records);
     await this.work("margay_publish", { generation });
@@ -114,6 +122,9 @@ export class Plugin {
     } catch (error) {
       // What was uploaded is spent or is of no use: the next begins anew.
       await this.vpp.call("margay_abandon_uploads", {}).catch(() => {});
+      // A refusal is staged history, too.
+      const status = await this.status(this.isBeside).catch(() => undefined);
+      this.staged = status?.staged ?? this.staged;
       throw refusal(message, error);
     }
   }

@@ -10,6 +10,7 @@ import { LAYOUT_VERSION, SESSION4_BYTES, SESSION6_BYTES, StageError } from
 import { bindRecord } from "../../../host/compile/records.ts";
 import { NodeDataplane } from "../../../host/dataplane/node.ts";
 import { PushRefused } from "../../../host/dataplane/dataplane.ts";
+import { moduleRecord } from "../../../host/dataplane/record.ts";
 import { savedRecords, savedSessions } from "../../../host/dataplane/savedsessions.ts";
 import { kebab } from "../../../host/model/names.ts";
 import type { Asking } from "../../../host/agent/observed.ts";
@@ -282,7 +283,7 @@ export class FakeVpp implements Asking {
       const name = kind === 2 ? "user" : "generated";
       const { dataplane } = target;
       dataplane["table"].set(slot, dataplane["admit"]({ slot, kind: name, wasm }));
-      target.note(words(slot, kind), wasm);
+      target.note(moduleRecord(slot, kind, wasm));
     });
   };
   protected on_margay_publish = ({ generation }: Fields): Fields => {
