@@ -48,6 +48,8 @@ export interface PortOptions {
 export interface SendOptions {
   /** Words of "packet-generator new". */
   stream?: string;
+  /** Where VPP takes them in, without an Ethernet header; "ethernet-input", with one, if absent. */
+  node?: string;
   /** Of the frames; the interface's own when absent. */
   destinationMac?: string;
   /** How long behind the last packet results are waited for. */
@@ -162,7 +164,8 @@ export class Graph {
   /** Starts a stream named "run", and does not wait for it. */
   async stream(from: string, packets: Uint8Array[], options: SendOptions = {}): Promise<void> {
     const { number } = this.ports.get(from)!;
-    const frames = packets.map((bytes) => Buffer.concat([
+    const { stream = "", limit, node } = options;
+    const frames = packets.map((bytes) => node ? bytes : Buffer.concat([
       macBytes(options.destinationMac ?? multicastMac(bytes) ?? macOf(number)),
       macBytes(macOf(number, 1)),
       Buffer.from(bytes[0]! >> 4 === 6 ? [0x86, 0xdd] : [8, 0]), bytes,
@@ -173,10 +176,9 @@ export class Graph {
         timestampNs: 0n, interface: 0, linkType: LINKTYPE_ETHERNET,
         originalLength: bytes.length, bytes,
       })), { microseconds: true }));
-    const { stream = "", limit } = options;
     await this.vpp.quietly(
-      `packet-generator new { name run source pg${number} ${stream} node ethernet-input `
-        + `pcap ${file} ${limit === undefined ? "" : `limit ${limit}`} }`,
+      `packet-generator new { name run source pg${number} ${stream} `
+        + `node ${node ?? "ethernet-input"} pcap ${file} ${limit === undefined ? "" : `limit ${limit}`} }`,
       "packet-generator enable-stream run",
     );
   }

@@ -3,6 +3,9 @@
  *   margay {
  *     manual                        only `set margay input` enables interfaces; else all are,
  *                                   from their making
+ *     no-reassembly                 fragments are judged in the order that they come in; else VPP's
+ *                                   shallow virtual reassembly holds later ones until the first is
+ *                                   there
  *     core <file>                   loaded as soon as the main loop runs
  *     pages <n>                     of 64 KiB, for its memory
  *     huge-pages | no-huge-pages    whether the kernel is asked for huge ones (it is)
@@ -28,6 +31,8 @@ margay_config (vlib_main_t *vm, unformat_input_t *input)
     {
       if (unformat (input, "manual"))
 	fail_closed = 0;
+      else if (unformat (input, "no-reassembly"))
+	margay_main.no_reassembly = 1;
       else if (unformat (input, "core %s", &file))
 	;
       else if (unformat (input, "pages %u", &pages))

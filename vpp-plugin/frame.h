@@ -13,6 +13,7 @@
  *   output    the host, leaving                  next feature          look-up
  *   local     the host, leaving, if VPP made it  next feature          look-up
  *             else as at input
+ *   error     the host, leaving                  look-up               look-up
  *   host      the one of the host stack's table  look-up in another    same
  *
  * What the program passes on to another node as it is (Rewritten.ToPeer) wants a tunnel to that
@@ -42,8 +43,21 @@ typedef enum
   MARGAY_AT_INPUT,
   MARGAY_AT_OUTPUT,
   MARGAY_AT_LOCAL,
+  MARGAY_AT_ERROR,
   MARGAY_AT_HOST, /* interface and table stand in the buffer's DPO: host.c put them there */
 } margay_place_t;
+
+#define MARGAY_REGISTER_NODE(variable, text, lookup)                                              \
+  VLIB_REGISTER_NODE (variable) = {                                                               \
+    .name = text,                                                                                 \
+    .vector_size = sizeof (u32),                                                                  \
+    .format_trace = format_margay_trace,                                                          \
+    .flags = VLIB_NODE_FLAG_TRACE_SUPPORTED,                                                      \
+    .n_errors = MARGAY_N_ERRORS,                                                                  \
+    .error_counters = margay_error_counters,                                                      \
+    .n_next_nodes = MARGAY_N_NEXT,                                                                \
+    .next_nodes = { [MARGAY_NEXT_DROP] = "error-drop", [MARGAY_NEXT_LOOKUP] = lookup },           \
+  }
 
 #define MARGAY_PREFETCH 8
 #define MARGAY_HOST_INTERFACE 0 /* VPP's local0 */
@@ -59,7 +73,7 @@ static_always_inline void
 margay_set_origin (margay_slot *slot, vlib_buffer_t *b, margay_place_t place)
 {
   u32 rx = vnet_buffer (b)->sw_if_index[VLIB_RX];
-  int by_host = place == MARGAY_AT_OUTPUT ||
+  int by_host = place == MARGAY_AT_OUTPUT || place == MARGAY_AT_ERROR ||
 		(place == MARGAY_AT_LOCAL && (rx == MARGAY_HOST_INTERFACE ||
 					      (b->flags & VNET_BUFFER_F_LOCALLY_ORIGINATED)));
   if (by_host)
@@ -131,7 +145,7 @@ margay_pass (vlib_main_t *vm, vlib_buffer_t *b, const margay_slot *slot, const u
   if (PREDICT_FALSE (slot->new_length < slot->packet_length))
     margay_trim (vm, b, slot->new_length);
   b->flags = (b->flags & ~MARGAY_BUFFER_MARKS) | MARGAY_BUFFER_F_JUDGED;
-  if (place == MARGAY_AT_HOST)
+  if (place == MARGAY_AT_HOST || place == MARGAY_AT_ERROR)
     return next;
   if (place == MARGAY_AT_OUTPUT || place == MARGAY_AT_LOCAL)
     {
@@ -231,6 +245,7 @@ static_always_inline void
 margay_judge (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t **b, u16 *next, u32 n,
 	      int is_ip6, margay_place_t place)
 {
+  margay_begin_traces (vm, node, b, n);
   if (PREDICT_FALSE (!margay_main.dataplane))
     margay_drop_all (vm, node, b, next, n, MARGAY_REASON_NO_GENERATION, is_ip6, place);
   else

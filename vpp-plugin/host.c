@@ -44,23 +44,7 @@ VLIB_NODE_FN (margay_ip6_host_node)
 }
 
 #ifndef CLIB_MARCH_VARIANT
-VLIB_REGISTER_NODE (margay_ip4_host_node) = {
-  .name = "margay-ip4-host",
-  .vector_size = sizeof (u32),
-  .format_trace = format_margay_trace,
-  .n_errors = MARGAY_N_ERRORS,
-  .error_counters = margay_error_counters,
-  .n_next_nodes = MARGAY_N_NEXT,
-  .next_nodes = { [MARGAY_NEXT_DROP] = "error-drop", [MARGAY_NEXT_LOOKUP] = "ip4-lookup" },
-};
+MARGAY_REGISTER_NODE (margay_ip4_host_node, "margay-ip4-host", "ip4-lookup");
 
-VLIB_REGISTER_NODE (margay_ip6_host_node) = {
-  .name = "margay-ip6-host",
-  .vector_size = sizeof (u32),
-  .format_trace = format_margay_trace,
-  .n_errors = MARGAY_N_ERRORS,
-  .error_counters = margay_error_counters,
-  .n_next_nodes = MARGAY_N_NEXT,
-  .next_nodes = { [MARGAY_NEXT_DROP] = "error-drop", [MARGAY_NEXT_LOOKUP] = "ip6-lookup" },
-};
+MARGAY_REGISTER_NODE (margay_ip6_host_node, "margay-ip6-host", "ip6-lookup");
 #endif

@@ -74,27 +74,9 @@ VLIB_NODE_FN (margay_ip6_input_node)
 }
 
 #ifndef CLIB_MARCH_VARIANT
-VLIB_REGISTER_NODE (margay_ip4_input_node) = {
-  .name = "margay-ip4-input",
-  .vector_size = sizeof (u32),
-  .format_trace = format_margay_trace,
-  .flags = VLIB_NODE_FLAG_TRACE_SUPPORTED,
-  .n_errors = MARGAY_N_ERRORS,
-  .error_counters = margay_error_counters,
-  .n_next_nodes = MARGAY_N_NEXT,
-  .next_nodes = { [MARGAY_NEXT_DROP] = "error-drop", [MARGAY_NEXT_LOOKUP] = "ip4-lookup" },
-};
+MARGAY_REGISTER_NODE (margay_ip4_input_node, "margay-ip4-input", "ip4-lookup");
 
-VLIB_REGISTER_NODE (margay_ip6_input_node) = {
-  .name = "margay-ip6-input",
-  .vector_size = sizeof (u32),
-  .format_trace = format_margay_trace,
-  .flags = VLIB_NODE_FLAG_TRACE_SUPPORTED,
-  .n_errors = MARGAY_N_ERRORS,
-  .error_counters = margay_error_counters,
-  .n_next_nodes = MARGAY_N_NEXT,
-  .next_nodes = { [MARGAY_NEXT_DROP] = "error-drop", [MARGAY_NEXT_LOOKUP] = "ip6-lookup" },
-};
+MARGAY_REGISTER_NODE (margay_ip6_input_node, "margay-ip6-input", "ip6-lookup");
 
 /* Behind the interface's own filters, before whatever ends a tunnel or forwards. */
 VNET_FEATURE_INIT (margay_ip4_input_feature, static) = {

@@ -136,22 +136,12 @@ VLIB_NODE_FN (margay_ip6_punt_node)
 }
 
 #ifndef CLIB_MARCH_VARIANT
-#define GUARD(variable, text, lookup)                                                             \
-  VLIB_REGISTER_NODE (variable) = {                                                               \
-    .name = text,                                                                                 \
-    .vector_size = sizeof (u32),                                                                  \
-    .format_trace = format_margay_trace,                                                          \
-    .n_errors = MARGAY_N_ERRORS,                                                                  \
-    .error_counters = margay_error_counters,                                                      \
-    .n_next_nodes = MARGAY_N_NEXT,                                                                \
-    .next_nodes = { [MARGAY_NEXT_DROP] = "error-drop", [MARGAY_NEXT_LOOKUP] = lookup },           \
-  }
-GUARD (margay_ip4_output_node, "margay-ip4-output", "ip4-lookup");
-GUARD (margay_ip6_output_node, "margay-ip6-output", "ip6-lookup");
-GUARD (margay_ip4_local_node, "margay-ip4-local", "ip4-lookup");
-GUARD (margay_ip6_local_node, "margay-ip6-local", "ip6-lookup");
-GUARD (margay_ip4_punt_node, "margay-ip4-punt", "ip4-lookup");
-GUARD (margay_ip6_punt_node, "margay-ip6-punt", "ip6-lookup");
+MARGAY_REGISTER_NODE (margay_ip4_output_node, "margay-ip4-output", "ip4-lookup");
+MARGAY_REGISTER_NODE (margay_ip6_output_node, "margay-ip6-output", "ip6-lookup");
+MARGAY_REGISTER_NODE (margay_ip4_local_node, "margay-ip4-local", "ip4-lookup");
+MARGAY_REGISTER_NODE (margay_ip6_local_node, "margay-ip6-local", "ip6-lookup");
+MARGAY_REGISTER_NODE (margay_ip4_punt_node, "margay-ip4-punt", "ip4-lookup");
+MARGAY_REGISTER_NODE (margay_ip6_punt_node, "margay-ip6-punt", "ip6-lookup");
 
 /* Before what makes new buffers of a packet, which bear no mark: segments, encrypted packets. */
 VNET_FEATURE_INIT (margay_ip4_output_feature, static) = {

@@ -49,7 +49,8 @@ function prefix(of: Text, bits: (text: string) => number): Text {
     },
     format(bytes) {
       const text = of.format(bytes.subarray(0, of.size));
-      return text === undefined ? undefined : `${text}/${bytes[of.size]}`;
+      const length = bytes[of.size]!;
+      return text === undefined || length > bits(text) ? undefined : `${text}/${length}`;
     },
   };
 }
