@@ -1,6 +1,6 @@
 // The live sample: real clients in pods, through VPP, under an agent; and both of them killed.
 //
-//   visits ─ a stranger ─ policy changed ─ agent killed ─ VPP killed ─► what was seen, each a line
+//   visits ─ a stranger ─ policy changed ─ agent killed, twice ─ VPP killed ─► what was seen
 //
 // One connection is kept open from the first step to the last, and goes on being asked over. All
 // is bounded in time, and taken away at the end, whatever happens.
@@ -20,7 +20,7 @@ const STEP_MS_MAX = 20_000;
 const FOREVER_MS = 120_000;
 
 export interface Seen {
-  id: "service" | "stranger" | "policy" | "agent" | "vpp";
+  id: "service" | "stranger" | "policy" | "agent" | "beside" | "vpp";
   isRight: boolean;
   text: string;
 }
@@ -56,6 +56,7 @@ class Stage {
   private pods: Pods | undefined;
   private vpp: VppProcess | undefined;
   private agent: ChildProcess | undefined;
+  private readonly agentLines: string[] = [];
   private readonly seen: Seen[] = [];
   private closing: Promise<void> | undefined;
 
@@ -78,6 +79,7 @@ class Stage {
     await this.stranger();
     await this.policy(keeper.answers);
     await this.agentKilled(keeper.answers);
+    await this.stateLost(keeper.answers);
     await this.vppKilled(keeper.answers);
     return this.seen;
   }
@@ -137,6 +139,26 @@ class Stage {
         (before === after ? "interfaces, routes and neighbours are the same" : "objects leaked"));
   }
 
+  /** An agent that knows nothing of the one before: a core of its own, beside and swapped in. */
+  private async stateLost(answers: Answer[]): Promise<void> {
+    const before = await this.objects();
+    this.agent!.kill("SIGKILL");
+    rmSync(join(this.folder, "state"), { recursive: true });
+    const from = answers.length;
+    const lines = this.agentLines.length;
+    this.startAgent();
+    const swapped = await until(() => this.agentLines.slice(lines).some((line) =>
+      line.includes("swapped in")));
+    const then = answers.length;
+    await until(() => answers.length > then + 10);
+    const slowest = Math.max(...answers.slice(from).map(({ ms }) => ms));
+    const after = await this.objects();
+    this.note("beside", swapped && isKept(answers) && slowest < 500 && before === after,
+      `agent killed, its state lost: another core ${swapped ? "took over" : "did not come"}, the ` +
+        `open connection ${isKept(answers) ? "lives on" : "broke"}, the slowest answer after ` +
+        `${slowest} ms`);
+  }
+
   private async vppKilled(answers: Answer[]): Promise<void> {
     const last = answers.at(-1)!;
     // A checkpoint is half a second old at most.
@@ -182,7 +204,10 @@ class Stage {
       { stdio: ["ignore", "pipe", "pipe"] });
     for (const stream of [child.stdout, child.stderr]) {
       stream.on("data", (data) => {
-        for (const line of String(data).split("\n")) if (line) this.say(`  agent: ${line}`);
+        for (const line of String(data).split("\n").filter(Boolean)) {
+          this.agentLines.push(line);
+          this.say(`  agent: ${line}`);
+        }
       });
     }
     this.agent = child;
