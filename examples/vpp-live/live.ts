@@ -185,7 +185,8 @@ class Stage {
   /** What VPP has, by its CLI. */
   private async objects(): Promise<string> {
     const interfaces = (await this.vpp!.command("show interface")).split("\n")
-      .filter((line) => /\b(up|down)\b/.test(line)).map((line) => line.trim().split(/\s+/)[0]).sort();
+      .filter((line) => /\b(up|down)\b/.test(line))
+      .map((line) => line.trim().split(/\s+/)[0]).sort();
     const neighbours = await this.vpp!.command("show ip neighbors");
     const fib = await this.vpp!.command("show ip fib summary");
     return JSON.stringify([interfaces, neighbours.split("\n").length, fib]);

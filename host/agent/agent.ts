@@ -223,8 +223,9 @@ export class Agent {
     try {
       this.log.say(`sessions: ${restoredText(await restoreInto(vpp, checkpoint, numbers, nowMs))}`);
     } catch (error) {
-      if (retvalOf(error) !== undefined || !/checkpoint/.test((error as Error).message)) throw error;
-      this.log.warn(`sessions: none came back: ${(error as Error).message}`);
+      const { message } = error as Error;
+      if (retvalOf(error) !== undefined || !/checkpoint/.test(message)) throw error;
+      this.log.warn(`sessions: none came back: ${message}`);
     }
   }
 

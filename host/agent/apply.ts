@@ -191,9 +191,7 @@ class Application {
       };
     }
     if (memif) {
-      const { socket_id: socket } = await this.vpp.call("memif_socket_filename_add_del_v2",
-        { is_add: true, socket_id: await this.memifSocket(memif.socket), socket_filename: memif.socket })
-        .then((reply) => reply);
+      const socket = await this.memifSocket(memif.socket);
       return {
         message: "memif_create_v2", text: `memif ${memif.id} at ${memif.socket}`,
         fields: {
@@ -222,12 +220,14 @@ class Application {
     };
   }
 
-  /** The number under which VPP has the file already; else any. */
+  /** The number under which VPP has the file, from now on if not before. */
   private async memifSocket(file: string): Promise<number> {
     for await (const each of this.vpp.dump("memif_socket_filename_dump", {})) {
       if (each["socket_filename"] === file) return each["socket_id"] as number;
     }
-    return NONE;
+    const reply = await this.vpp.call("memif_socket_filename_add_del_v2",
+      { is_add: true, socket_id: NONE, socket_filename: file });
+    return reply["socket_id"] as number;
   }
 
   private async remove(

@@ -27,10 +27,11 @@ const OWNERS = ["pod", "uplink", "host"] as const;
 
 const mac = z.string().regex(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i, "a MAC is six hex bytes: 02:…:01")
   .transform((text) => text.toLowerCase())
-  .refine((text) => (parseInt(text.slice(0, 2), 16) & 1) === 0, "a multicast MAC is no interface's");
+  .refine((text) => (parseInt(text.slice(0, 2), 16) & 1) === 0, "a multicast MAC: no interface's");
 const address = z.string().refine((text) => isIP(text) !== 0, "expected an IPv4 or IPv6 address");
 const prefix = z.string().refine(isPrefix, "expected a prefix, 10.0.0.0/8 or fd00::/64");
-const linuxName = z.string().min(1).max(LINUX_NAME_MAX).regex(/^[^\s/]+$/, "no name of an interface");
+const linuxName = z.string().min(1).max(LINUX_NAME_MAX)
+  .regex(/^[^\s/]+$/, "no name of an interface");
 const table = z.int().min(0).max(0xffff_fffe);
 
 const afPacket = z.strictObject({ host: linuxName });
@@ -78,7 +79,8 @@ const vppInterface = z.strictObject({
     });
   }
   if (each.peer && each.uplink === undefined) {
-    context.addIssue({ code: "custom", path: ["peer"], message: "only an uplink is another node's" });
+    const message = "only an uplink is another node's";
+    context.addIssue({ code: "custom", path: ["peer"], message });
   }
   each.neighbours.forEach(({ address: own }, i) => {
     if (own !== undefined || each.pod !== undefined) return;
@@ -164,7 +166,8 @@ export function readConfig(file: string): Config {
   const at = (path: string): string => resolve(folder, path);
   const missing = config.manifests.map(at).filter((path) => !existsSync(path));
   if (missing.length > 0) {
-    throw new CommandError(missing.map((path) => `${file}: manifests: ${path}: not there`).join("\n"));
+    const lines = missing.map((path) => `${file}: manifests: ${path}: not there`);
+    throw new CommandError(lines.join("\n"));
   }
   return {
     ...config, manifests: config.manifests.map(at), state: at(config.state),

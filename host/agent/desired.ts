@@ -1,10 +1,10 @@
-// What VPP is to have, from the agent's configuration and the node's program. Pure: no VPP is asked.
+// What VPP is to have, from the agent's configuration and the node's program. No VPP is asked.
 //
-//   Config + Program ─► interfaces (with owner, addresses, neighbours) · routes · tables · host stack
+//   Config + Program ─► interfaces (owner, addresses, neighbours) · routes · tables · host stack
 //
-// Ours is known by tags: an interface's is "margay:<name>:<hash>", where the hash is of what can't be
-// changed once it is made (its kind, sockets, table); another hash is another interface. A table of
-// ours is named "margay:<id>". Routes are ours where they lead by an interface of ours alone.
+// Ours is known by tags: an interface's is "margay:<name>:<hash>", where the hash is of what can't
+// be changed once it is made (its kind, sockets, table); another hash is another interface. A table
+// of ours is named "margay:<id>". Routes are ours where they lead by an interface of ours alone.
 //
 // A pod's addresses are the program's: routes to them come by themselves, and so do static
 // neighbours where the configuration names the pod's MAC.

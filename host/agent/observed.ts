@@ -66,7 +66,8 @@ export async function observe(vpp: Asking): Promise<Observed> {
     const endpoint = margay?.["bound"] ? margay["endpoint"] as number : NOBODY;
     interfaces.push({
       index, tag: tag.startsWith(TAG) ? tag : "", vppName: each["interface_name"] as string,
-      kind: each["interface_dev_type"] as string, mac: String(each["l2_address"]), isUp: has(each["flags"], UP),
+      kind: each["interface_dev_type"] as string, mac: String(each["l2_address"]),
+      isUp: has(each["flags"], UP),
       mtu: (each["mtu"] as number[])[0]!, addresses: [], unnumbered: undefined, neighbours: [],
       enabled: margay?.["enabled"] === true,
       endpoint: endpoint === NOBODY ? undefined : endpoint,
@@ -125,7 +126,8 @@ async function routesOf(vpp: Asking, tables: Observed["tables"]): Promise<Observ
       routes.push({
         table: id, prefix: canonicalPrefix(prefix),
         paths: paths.map((path) => ({
-          via: viaOf(path, isIp6, canonicalPrefix(prefix)), interface: path["sw_if_index"] as number,
+          via: viaOf(path, isIp6, canonicalPrefix(prefix)),
+          interface: path["sw_if_index"] as number,
           isPlain: path["type"] === NORMAL || path["type"] === 0,
         })),
       });

@@ -37,7 +37,7 @@ describe("agent-config: every fault is told by line and field", () => {
     ["name: a, loopback: {}, mtu: 10", /interfaces\[0\]\.mtu: /],
     ["name: a, loopback: {}, addresses: [10.0.0.1/33]", /addresses\[0\]: expected a prefix/],
     ["name: a, loopback: {}, unnumbered: b", /unnumbered: there is no interface "b"/],
-    ["name: a, memif: { socket: s, id: 1, ringSize: 1000 }, host: true", /ringSize: .*power of two/],
+    ["name: a, memif: { socket: s, id: 1, ringSize: 1000 }, host: true", /ringSize: .*of two/],
     ["name: a, loopback: {}, neighbours: [{ mac: \"02:00:00:00:00:01\" }]",
       /neighbours\[0\]\.address: needed/],
     ["name: a, loopback: {}, colour: red", /interfaces\[0\]\.colour: there is no such field/],

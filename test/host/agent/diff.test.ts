@@ -90,7 +90,8 @@ describe("agent-diff: only what differs is done, in an order that opens nothing"
     observed.interfaces.push(bare(7, ""));
     observed.tables.push({ id: 9, isIp6: false, name: "somebody's" });
     observed.routes.push(
-      { table: 0, prefix: "172.16.0.0/12", paths: [{ via: undefined, interface: 7, isPlain: true }] },
+      { table: 0, prefix: "172.16.0.0/12",
+        paths: [{ via: undefined, interface: 7, isPlain: true }] },
       { table: 0, prefix: "172.17.0.0/16", paths: [
         { via: undefined, interface: 7, isPlain: true },
         { via: undefined, interface: 1, isPlain: true },
