@@ -30,6 +30,8 @@ const MAY_IMPORT: Record<string, string[]> = {
   "host/module": [
     "host/model", "host/dataplane", "host/compile", "host/calc", "host/input", "host/replay",
   ],
+  // A package by itself: see also test/host/vpp/alone.test.ts.
+  "host/vpp/api": [],
   "host/check": ["host/model", "host/input", "host/calc", "host/module", "host/cluster"],
   "host/agent": [
     "host/model", "host/dataplane", "host/compile", "host/calc", "host/input", "host/module",
@@ -46,6 +48,7 @@ const ANYWHERE = new Set([
 ]);
 const room = (path: string): string => {
   const [top, second] = path.split("/") as [string, string];
+  if (path.startsWith("host/vpp/api/")) return "host/vpp/api";
   return top === "host" && path.split("/").length > 2 ? `host/${second}` : top;
 };
 

@@ -32,7 +32,8 @@ export function parseIp6(text: string): Uint8Array {
   const head = groups(left);
   const tail = groups(right);
   const zeros = right === undefined ? [] : new Array<number>(8 - head.length - tail.length).fill(0);
-  return Uint8Array.from([...head, ...zeros, ...tail].flatMap((group) => [group >> 8, group & 255]));
+  const all = [...head, ...zeros, ...tail];
+  return Uint8Array.from(all.flatMap((group) => [group >> 8, group & 255]));
 }
 
 export function parseMac(text: string): Uint8Array {

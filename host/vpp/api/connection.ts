@@ -5,7 +5,7 @@
 //
 // The numbers of messages differ from one start of VPP to the next; names and CRCs do not.
 // What is written within one turn of the event loop leaves in one write.
-// Limits: a message of at most 256 MiB. A connection that has ended stays so (client.ts makes anew).
+// Limits: a message of at most 256 MiB. One that has ended stays so: client.ts makes anew.
 // Source: vlibmemory/socket_api.c, memclnt.api.
 
 import { connect as connectSocket } from "node:net";

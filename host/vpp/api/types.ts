@@ -15,7 +15,6 @@ export interface ApiShape {
 export type AnyFields = Record<string, unknown>;
 
 /** Read without declarations: the fields are what the program takes them for. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type AnyValues = Record<string, any>;
 
 export interface AnyApi {
@@ -30,5 +29,5 @@ export type ReplyOf<T> = T extends { reply: infer R } ? R : never;
 export type DetailsOf<T> = T extends { details: infer D } ? D : never;
 export type EventOf<T> = T extends { event: infer E } ? E : never;
 /** The fields may be left out where none is demanded. */
-export type Fields<T> = object extends RequestOf<T>
+export type Fields<T> = Record<never, never> extends RequestOf<T>
   ? [fields?: RequestOf<T>] : [fields: RequestOf<T>];

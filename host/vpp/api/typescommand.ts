@@ -1,4 +1,4 @@
-// `npm run vpp:types -- [-o file.d.ts] [directory...]`: declarations of an installed VPP's messages.
+// `npm run vpp:types -- [-o file.d.ts] [directory...]`: declarations of VPP's messages.
 //
 //   {prefix}/share/vpp/api ─► {prefix}/share/vpp/api/vpp.d.ts, or where -o says ("-" prints it)
 //
