@@ -17,6 +17,8 @@ const SAMPLE = "examples/vpp-live";
 const COMMAND = "dist/margay.js";
 const VIP = "http://10.96.0.80/";
 const STEP_MS_MAX = 20_000;
+/** A packet that a busy machine loses is sent again after a second. */
+const ANSWER_SECONDS_MAX = 3;
 const FOREVER_MS = 120_000;
 
 export interface Seen {
@@ -42,10 +44,13 @@ async function until(isSo: () => boolean, ms = STEP_MS_MAX): Promise<boolean> {
 export async function live({ install, say }: LiveOptions): Promise<Seen[]> {
   const stage = new Stage(install, say);
   const timer = setTimeout(() => stage.close(), FOREVER_MS);
+  const leave = (): void => { void stage.close().then(() => process.exit(1)); };
+  process.once("SIGINT", leave).once("SIGTERM", leave);
   try {
     return await stage.play();
   } finally {
     clearTimeout(timer);
+    process.off("SIGINT", leave).off("SIGTERM", leave);
     await stage.close();
   }
 }
@@ -89,7 +94,7 @@ class Stage {
   private async service(): Promise<void> {
     const client = this.pods!.get("client");
     const came = await until(() => visit(client, VIP) !== undefined);
-    const pages = Array.from({ length: 20 }, () => visit(client, VIP));
+    const pages = Array.from({ length: 20 }, () => visit(client, VIP, ANSWER_SECONDS_MAX));
     const count = (pod: string): number => pages.filter((page) => page === pod).length;
     const split = `web-1 ${count("web-1")}, web-2 ${count("web-2")}`;
     this.note("service", came && count("web-1") + count("web-2") === 20 && count("web-1") > 0 &&
@@ -170,11 +175,13 @@ class Stage {
     const back = await until(() => answers.at(-1)!.begun > killed + 500);
     const went = answers.find(({ begun, ms }) => begun + ms > killed + 500);
     const gap = went ? went.begun + went.ms - killed : undefined;
-    const page = visit(this.pods!.get("client"), VIP, 3);
+    const page = visit(this.pods!.get("client"), VIP, ANSWER_SECONDS_MAX);
     const same = answers.at(-1)!.from === last.from && answers.at(-1)!.pod === last.pod;
+    const broke = answers.find((each) => !isKept([answers[0]!, each]));
     this.note("vpp", back && isKept(answers) && same && page !== undefined,
       `VPP killed and back: the open connection ${same && isKept(answers) ? "goes on" : "broke"} ` +
-        `after ${gap ?? "more than all"} ms; new visits: ${page ?? "nobody"} answers`);
+        `after ${gap ?? "more than all"} ms; new visits: ${page ?? "nobody"} answers` +
+        (broke ? ` (${JSON.stringify(broke)})` : ""));
   }
 
   private note(id: Seen["id"], isRight: boolean, text: string): void {

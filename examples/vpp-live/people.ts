@@ -1,7 +1,8 @@
 // Who lives in the pods: pages that say which pod answers, visitors, and a client that keeps one
 // connection open and goes on asking over it. All are processes of their own, in namespaces.
 //
-//   page     node http on 8080: {"pod", "from"}            visit   curl, once
+//   page     node http on 8080: {"pod", "from"}; it never closes a connection by itself
+//   visit    curl, once
 //   keeper   one keep-alive connection, a question every 40 ms; what it got, as lines of JSON
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import type { PodNet } from "./pods.ts";
@@ -9,7 +10,7 @@ import type { PodNet } from "./pods.ts";
 const PORT = 8080;
 
 const PAGE = (pod: string): string => `
-  require("http").createServer((request, response) => {
+  require("http").createServer({ keepAliveTimeout: 0 }, (request, response) => {
     response.end(JSON.stringify({ pod: "${pod}", from: request.socket.remotePort }) + "\\n");
   }).listen(${PORT}, "0.0.0.0", () => console.log("listening"));`;
 

@@ -41,6 +41,8 @@ export class Agent {
   private hostStack: DesiredHostStack[] = [];
   private plugin: Plugin | undefined;
   private isFirst = true;
+  /** A new VPP has not got the checkpoint's sessions yet. */
+  private isOwed = false;
   private readonly core = createHash("sha256").update(readFileSync(coreFile())).digest("hex");
 
   constructor(private readonly config: Config, private readonly log: AgentLog) {}
@@ -150,6 +152,7 @@ export class Agent {
     vpp: Asking, plugin: Plugin, program: Program, desired: Desired, observed: Observed,
   ): Promise<void> {
     this.inForce = undefined;
+    this.isOwed = true;
     this.hostStack = [];
     const steps = this.steps(desired, observed, true);
     const indices = indicesOf(desired.interfaces, observed);
@@ -157,8 +160,7 @@ export class Agent {
     const inForce = await openProgram(plugin, program, await this.options(vpp, false));
     this.log.say(`program of node ${this.config.node}: ${programText(program)}`);
     await this.apply(vpp, steps.bind, indices);
-    const checkpoint = readCheckpoint(this.config.state);
-    if (checkpoint) await this.restore(vpp, plugin, checkpoint, inForce);
+    await this.restoreOwed(vpp, plugin, inForce);
     this.inForce = inForce;
     await this.apply(vpp, steps.settle, indices);
     await this.settleHostStack(vpp, desired, indices);
@@ -200,6 +202,7 @@ export class Agent {
       const names = before ? namesOf(before)
         : namesByBindings(sessions, desired, observed, program);
       await this.restore(vpp, plugin, checkpointOf(sessions, names), inForce);
+      await this.restoreOwed(vpp, plugin, inForce);
       await plugin.swap();
     } catch (error) {
       await plugin.discard().catch(() => {});
@@ -209,6 +212,13 @@ export class Agent {
     this.log.say(`program of node ${this.config.node}: ${programText(program)}; swapped in`);
     await this.apply(vpp, steps.settle, indices);
     await this.settleHostStack(vpp, desired, indices);
+  }
+
+  /** Those of the file, once for each VPP that is new. */
+  private async restoreOwed(vpp: Asking, plugin: Plugin, inForce: InForce): Promise<void> {
+    const checkpoint = this.isOwed ? readCheckpoint(this.config.state) : undefined;
+    if (checkpoint) await this.restore(vpp, plugin, checkpoint, inForce);
+    this.isOwed = false;
   }
 
   private async restore(

@@ -19,6 +19,8 @@ import { watchManifests } from "./source.ts";
 
 const WAIT_MS = { least: 100, most: 2_000 };
 const CONNECT_SECONDS_MAX = 5;
+/** After what could not be done at a connection: a veth may come later than VPP. */
+const AGAIN_MS = 2_000;
 const STATUS_REFUSED = 1, STATUS_ABSENT = 3;
 const PLUGIN_MESSAGE = "margay_status_get";
 
@@ -148,9 +150,17 @@ class Life {
     });
     this.vpp = vpp;
     this.log.say(`VPP ${vpp.pid}: connected`);
-    this.inTurn("reconcile", () => this.guarded("reconcile", () => this.agent.reconcile(vpp)));
+    this.inTurn("reconcile", () => this.reconcile(vpp));
     while (!isGone && !this.isEnding) await this.pause();
     if (isGone) this.log.warn("VPP is gone: waiting for it");
+  }
+
+  private async reconcile(vpp: VppClient): Promise<void> {
+    const isDone = await this.guarded("reconcile", () => this.agent.reconcile(vpp));
+    if (isDone || this.isEnding || this.vpp !== vpp) return;
+    setTimeout(() => {
+      if (this.vpp === vpp) this.inTurn("reconcile", () => this.reconcile(vpp));
+    }, AGAIN_MS).unref();
   }
 
   private async pause(ms?: number): Promise<void> {
@@ -191,14 +201,20 @@ class Life {
   }
   private saved: number | undefined;
 
-  private async guarded(what: string, run: () => Promise<void>): Promise<void> {
+  private async guarded(what: string, run: () => Promise<void>): Promise<boolean> {
     try {
       await run();
+      this.fault = "";
+      return true;
     } catch (error) {
-      const { message } = error as Error;
-      if (!this.vpp) return; // said where the connection ended
-      if (isRefusal(error)) this.log.fail(`${what}: refused: ${message}; nothing changed`);
-      else this.log.fail(`${what}: ${message}`);
+      if (!this.vpp) return false; // said where the connection ended
+      const why = isRefusal(error) ? `refused: ${error.message}; nothing changed`
+        : (error as Error).message;
+      if (this.fault !== why) this.log.fail(`${what}: ${why}`);
+      this.fault = why;
+      return false;
     }
   }
+  /** What failed last; the same is told once. */
+  private fault = "";
 }

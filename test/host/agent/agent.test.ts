@@ -172,6 +172,24 @@ describe("the end of either", () => {
       .toEqual([first.backend, first.bytes!.subarray(16, 20)]);
   });
 
+  test("agent-owed: sessions of the checkpoint come even where the first try fails", async () => {
+    const vpp = new FakeVpp();
+    const agent = agentOf();
+    await agent.reconcile(vpp);
+    send(vpp, "client", SYN);
+    await agent.checkpoint(vpp);
+    agent.disconnected();
+    const next = new FakeVpp();
+    const bind = next["on_margay_bind"];
+    next["on_margay_bind"] = () => { throw new Error("not now"); };
+    await expect(agent.reconcile(next)).rejects.toThrow(/bind client: not now/);
+    expect(await agent.checkpoint(next)).toBeUndefined();
+    next["on_margay_bind"] = bind;
+    await agent.reconcile(next);
+    expect(send(next, "client", ACK).verdict).toBe(Verdict.Pass);
+    expect(await agent.checkpoint(next)).toBe(1);
+  });
+
   test("agent-restart: a new agent goes on with differences", async () => {
     const vpp = new FakeVpp();
     await agentOf().reconcile(vpp);
