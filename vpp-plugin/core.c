@@ -107,7 +107,7 @@ margay_carry_restore (margay_job_t *job)
 			      job->bytes.length);
   if (taken < 0)
     margay_job_fail (job, VNET_API_ERROR_INVALID_VALUE, "%s", margay_last_error ());
-  job->taken = clib_max (taken, 0);
+  job->taken = clib_max (taken, 0); /* its bytes go back with the job */
   margay_flows_after (thread);
 }
 

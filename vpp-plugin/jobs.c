@@ -86,20 +86,6 @@ margay_job_new (int (*work) (margay_job_t *))
   return job;
 }
 
-/* On the main thread. Bytes that no work has used go back by the control thread. */
-void
-margay_job_free (margay_job_t *job)
-{
-  if (job->bytes.data && jobs.control && job->work != margay_work_free)
-    {
-      margay_job_t *last = margay_job_new (margay_work_free);
-      last->bytes = job->bytes;
-      jobs.waiting++; /* beyond the limit: there is no more of it than of jobs */
-      margay_control_post (jobs.control, &last->post);
-    }
-  free (job);
-}
-
 static int
 run (void *argument)
 {
@@ -123,6 +109,27 @@ done (void *argument, int answer)
     ;
 }
 
+static void
+post_now (margay_job_t *job)
+{
+  job->post = (margay_post){ .job = run, .done = done, .argument = job };
+  jobs.waiting++;
+  margay_control_post (jobs.control, &job->post);
+}
+
+/* On the main thread. Bytes that no work has used go back by the control thread. */
+void
+margay_job_free (margay_job_t *job)
+{
+  if (job->bytes.data && jobs.control && job->work != margay_work_free)
+    {
+      margay_job_t *last = margay_job_new (margay_work_free);
+      last->bytes = job->bytes;
+      post_now (last); /* beyond the limit: there are no more of these than of others */
+    }
+  free (job);
+}
+
 int
 margay_job_post (margay_job_t *job)
 {
@@ -134,9 +141,7 @@ margay_job_post (margay_job_t *job)
     return margay_job_fail (job, VNET_API_ERROR_LIMIT_EXCEEDED, "%u jobs are waiting already",
 			    jobs.waiting);
   job->options.control = jobs.control;
-  job->post = (margay_post){ .job = run, .done = done, .argument = job };
-  jobs.waiting++;
-  margay_control_post (jobs.control, &job->post);
+  post_now (job);
   return 0;
 }
 
@@ -201,7 +206,11 @@ end_jobs (vlib_main_t *vm)
     }
 }
 
-/* Also tells flows to those who listen: every 10 ms while there are any. */
+/* Also tells flows to those who listen: every 10 ms while there are any.
+ *
+ * And it sets errno: VPP reads a client's end as one where errno, of whatever call before, happens
+ * to be EAGAIN (vl_socket_read_ready, vlibmemory/socket_api.c); it then keeps a client for ever
+ * that is gone, with all that is its own, and spins. */
 static uword
 margay_jobs_fn (vlib_main_t *vm, vlib_node_runtime_t *rt, vlib_frame_t *frame)
 {
@@ -210,7 +219,8 @@ margay_jobs_fn (vlib_main_t *vm, vlib_node_runtime_t *rt, vlib_frame_t *frame)
   margay_startup (vm);
   while (1)
     {
-      vlib_process_wait_for_event_or_clock (vm, margay_main.log_flows ? 10e-3 : 60.);
+      vlib_process_wait_for_event_or_clock (vm, margay_main.log_flows ? 10e-3 : 100e-3);
+      errno = 0;
       vlib_process_get_events (vm, &events);
       vec_reset_length (events);
       end_jobs (vm);
