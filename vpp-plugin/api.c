@@ -288,7 +288,7 @@ vl_api_margay_host_stack_add_del_t_handler (vl_api_margay_host_stack_add_del_t *
   vlib_main_t *vm = vlib_get_main ();
   int rv = VNET_API_ERROR_INVALID_SW_IF_INDEX;
 
-  if (vnet_sw_if_index_is_api_valid (mp->sw_if_index))
+  if (!mp->is_add || vnet_sw_if_index_is_api_valid (mp->sw_if_index))
     {
       vlib_worker_thread_barrier_sync (vm);
       rv = told (margay_host_stack_add_del (mp->table_id, mp->sw_if_index, mp->via_table_id,

@@ -99,7 +99,7 @@ margay_flow_note (margay_thread_t *mt, vlib_buffer_t *b, const margay_slot *slot
   flow->backend = slot->backend ? slot->backend - 1 : ~0;
   flow->peer = to_peer ? slot->peer : 0;
   flow->sw_if_index =
-    slot->hook == MARGAY_SLOT_HOOK_LEAVING ? ~0 : vnet_buffer (b)->sw_if_index[VLIB_RX];
+    slot->hook != MARGAY_SLOT_HOOK_ENTERING ? ~0 : vnet_buffer (b)->sw_if_index[VLIB_RX];
   clib_memcpy (flow->stages, stages, sizeof (flow->stages));
   read_tuple (&flow->source, &flow->destination, &flow->protocol, vlib_buffer_get_current (b),
 	      b->current_length, is_ip6);
