@@ -1,8 +1,8 @@
 /* The flow log: each worker's ring, and those who listen.
  *
  *   new, denied   from the slots of a frame, while its packets are still as they came
- *   ended         from the worker's limbo lists, where the core puts what it ends: what stands above
- *                 the record that headed the list last time. A record stays there at least until its
+ *   ended         from the worker's limbo lists, where the core puts what it ends: what stands
+ *                 above the record that headed the list last time. A record stays there at least until its
  *                 worker's next call, so that its keys can still be read.
  *
  * A ring has 1,024 flows and one writer; the main thread empties it every 10 ms, 32 flows an event.
