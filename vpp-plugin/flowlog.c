@@ -2,8 +2,8 @@
  *
  *   new, denied   from the slots of a frame, while its packets are still as they came
  *   ended         from the worker's limbo lists, where the core puts what it ends: what stands
- *                 above the record that headed the list last time. A record stays there at least until its
- *                 worker's next call, so that its keys can still be read.
+ *                 above the record that headed the list last time. A record stays there at least
+ *                 until its worker's next call, so that its keys can still be read.
  *
  * A ring has 1,024 flows and one writer; the main thread empties it every 10 ms, 32 flows an event.
  * A client that doesn't read (1 MiB is waiting for it) misses events. Both losses are counted; they
