@@ -335,6 +335,8 @@ margay_api_init (vlib_main_t *vm)
 {
   api_main_t *am = vlibapi_get_main ();
   margay_msg_id_base = setup_message_id_table ();
+  /* The last message is an event: the table alone leaves it out, and VPP would not send it. */
+  vec_validate (am->msg_data, margay_msg_id_base + VL_MSG_MARGAY_LAST - 1);
   for (u32 id = 0; id < VL_MSG_MARGAY_LAST; id++)
     vl_api_set_msg_thread_safe (am, margay_msg_id_base + id, 1);
   return 0;
