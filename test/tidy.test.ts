@@ -35,7 +35,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   "host/check": ["host/model", "host/input", "host/calc", "host/module", "host/cluster"],
   "host/agent": [
     "host/model", "host/dataplane", "host/compile", "host/calc", "host/input", "host/module",
-    "host/vpp",
+    "host/vpp", "host/vpp/api",
   ],
   "host/cluster": [
     "host/model", "host/dataplane", "host/compile", "host/calc", "host/input", "host/module",

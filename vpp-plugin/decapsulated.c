@@ -1,4 +1,4 @@
-/* What is decapsulated in the middle of the graph, past the input arcs: SRv6's End.DT and End.DX. The
+/* What is decapsulated in the middle of the graph, past the input arcs: SRv6's End.DT, End.DX. The
  * inner packet lies in the same buffer, under the outer one's mark.
  *
  *   sr-localsid-d ─► margay-unmark-… ─► ip4/6-lookup, ip4/6-rewrite ─► output or local arc: judged

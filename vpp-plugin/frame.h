@@ -85,8 +85,8 @@ margay_is_multicast (const u8 *l3, int is_ip6)
 }
 
 /* Unmarked on its way out, though not VPP's own: a fragment or copy that VPP made of a packet of an
- * interface, which a session lets pass; or a packet that was decapsulated past the input arcs, which
- * is judged as the interface's. */
+ * interface, which a session lets pass; or a packet that was decapsulated past the input arcs,
+ * which is judged as the interface's. */
 static_always_inline int
 margay_is_of_interface (vlib_buffer_t *b, u32 rx)
 {
