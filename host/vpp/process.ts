@@ -103,6 +103,7 @@ export class VppProcess {
     }
   }
 
+  /** VPP's process id. */
   get pid(): number {
     return this.child.pid!;
   }
