@@ -203,7 +203,8 @@ describe.skipIf(skipped)("messages, from a VPP without a core on", () => {
 });
 
 // With a worker thread, where there are two processors, packets are judged beside the main thread.
-const twoThreads = availableParallelism() > 1 ? { cpu: "main-core 0 corelist-workers 1" } : {};
+const twoThreads: Record<string, string> = availableParallelism() > 1
+  ? { cpu: "main-core 0 corelist-workers 1" } : {};
 describe.skipIf(skipped).each([
   ["in one thread", {}], ["beside a worker thread", twoThreads],
 ])("messages and packets, %s", (_, threads) => {

@@ -52,8 +52,12 @@ export interface SendOptions {
   node?: string;
   /** Of the frames; the interface's own when absent. */
   destinationMac?: string;
+  /** The node whose packets are traced; pg-input when absent. */
+  traced?: string;
   /** VLAN tag. */
   vlan?: number;
+  /** How many packets are waited for, some seconds at most: where another thread works on them. */
+  awaited?: number;
   /** How long behind the last packet results are waited for. */
   settleMs?: number;
   /** Repeats of the whole. */
@@ -145,26 +149,51 @@ export class Graph {
   }
 
   /** Sends packets in at an interface, in one go, and waits for what becomes of them. */
-  async send(from: string, packets: Uint8Array[], options: SendOptions = {}): Promise<Sent> {
+  send(from: string, packets: Uint8Array[], options: SendOptions = {}): Promise<Sent> {
+    return this.sendAll([{ from, packets, options }], options);
+  }
+
+  /** Sends one lot right behind the other: VPP keeps what it reassembles for 100 ms only. */
+  async sendAll(
+    lots: { from: string; packets: Uint8Array[]; options?: SendOptions }[],
+    options: SendOptions = {},
+  ): Promise<Sent> {
     this.left();
     await this.vpp.command("clear errors");
     await this.vpp.command("clear trace");
-    await this.vpp.quietly("trace add pg-input 300");
-    await this.stream(from, packets, options);
+    await this.vpp.quietly(`trace add ${options.traced ?? "pg-input"} 300`);
+    for (const [n, lot] of lots.entries()) {
+      await this.define(`run${n}`, lot.from, lot.packets, lot.options);
+    }
+    const names = lots.map((_, n) => `run${n}`);
+    for (const name of names) await this.vpp.quietly(`packet-generator enable-stream ${name}`);
     const deadline = Date.now() + 20_000;
-    while (/^run\s+Yes/m.test(await this.vpp.command("show packet-generator"))) {
+    while (/^run\d\s+Yes/m.test(await this.vpp.command("show packet-generator"))) {
       if (Date.now() > deadline) throw new Error("VPP's packet generator does not end");
       await pause(2);
     }
-    await this.vpp.quietly("packet-generator delete run");
+    for (const name of names) await this.vpp.quietly(`packet-generator delete ${name}`);
     await pause(options.settleMs ?? 10);
+    const left = this.left();
+    while (left.length < (options.awaited ?? 0) && Date.now() < deadline - 15_000) {
+      await pause(5);
+      left.push(...this.left());
+    }
     const errors = await this.errors();
     this.lastTrace = await this.vpp.command("show trace max 300");
-    return { left: this.left(), errors, trace: this.lastTrace };
+    left.push(...this.left());
+    return { left, errors, trace: this.lastTrace };
   }
 
   /** Starts a stream named "run", and does not wait for it. */
   async stream(from: string, packets: Uint8Array[], options: SendOptions = {}): Promise<void> {
+    await this.define("run", from, packets, options);
+    await this.vpp.quietly("packet-generator enable-stream run");
+  }
+
+  private async define(
+    name: string, from: string, packets: Uint8Array[], options: SendOptions = {},
+  ): Promise<void> {
     const { number } = this.ports.get(from)!;
     const { stream = "", limit, node } = options;
     const frames = packets.map((bytes) => node ? bytes : Buffer.concat([
@@ -181,10 +210,8 @@ export class Graph {
       })), { microseconds: true }));
     const ended = limit === undefined ? "" : ` limit ${limit}`;
     await this.vpp.quietly(
-      `packet-generator new { name run source pg${number} ${stream} `
-        + `node ${node ?? "ethernet-input"} pcap ${file}${ended} }`,
-      "packet-generator enable-stream run",
-    );
+      `packet-generator new { name ${name} source pg${number} ${stream} `
+        + `node ${node ?? "ethernet-input"} pcap ${file}${ended} }`);
   }
 
   /** What left since the last call. */
@@ -192,8 +219,8 @@ export class Graph {
     const all: Left[] = [];
     for (const [by, port] of this.ports) {
       if (!existsSync(port.file)) continue;
-      const { packets, error } = readCapture(readFileSync(port.file), port.file);
-      if (error) throw error;
+      // A packet that VPP is just writing is read next time.
+      const { packets } = readCapture(readFileSync(port.file), port.file);
       for (const { bytes: frame } of packets.slice(port.taken)) {
         const type = (frame[12]! << 8) | frame[13]!;
         const bytes = frame.slice(14);

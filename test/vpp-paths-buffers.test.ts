@@ -87,7 +87,7 @@ describe.skipIf(skipped)("buffers", () => {
       });
 
     test.each(["tcp", "udp"] as const)(
-      "vpp-offload: %s whose checksum is left to VPP leaves with the right one", async (protocol) => {
+      "vpp-offload: %s whose checksum is left to VPP leaves right", async (protocol) => {
         for (const to of [vip, world, backend]) {
           const sent = await send("offload", [of({ from: client, to, protocol, payload: 77 })]);
           expect(sent.left).toHaveLength(1);

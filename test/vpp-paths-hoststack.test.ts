@@ -1,5 +1,5 @@
-// Programs on VPP's own host stack, as pods: unchanged binaries under VCL's preload library, each in
-// an application namespace whose table leads to the plugin.
+// Programs on VPP's own host stack, as pods: unchanged binaries under VCL's preload library, each
+// in an application namespace whose table leads to the plugin.
 //
 //   curl ─ VCL ─ table 1 ─ default route ─► judged as from loop1, DNAT ─► table 0 ─► table 2 ─┐
 //   python3 -m http.server ─ VCL ◄─ TCP ◄─ local arc ◄────────────────────────────────────────┘
@@ -7,6 +7,7 @@ import { execFile, execFileSync, spawn, type ChildProcess } from "node:child_pro
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFailed, test } from "vitest";
+import type { Policy, Program } from "../host/model/program.ts";
 import { parseSessions } from "../host/vpp/text.ts";
 import { seen } from "./translated.ts";
 import { Graph, install, skipped } from "./vpp-graph.ts";
@@ -18,33 +19,46 @@ const missing = skipped || !existsSync(preload);
 const PODS = { client: { table: 1, endpoint: CLIENT }, other: { table: 2, endpoint: OTHER } };
 type Pod = keyof typeof PODS;
 const BODY = "served by VPP's host stack\n";
-const PORT = 8080;
+/** Policy denies the second. */
+const PORT = 8080, CLOSED = 1;
 
 let graph: Graph;
 const children: ChildProcess[] = [];
 
-/** What a program needs to be in a pod. */
-function environment(pod: Pod): NodeJS.ProcessEnv {
-  const file = graph.vpp.path(`${pod}.conf`);
-  writeFileSync(file, `vcl {
+/** What a program needs to be in a pod. With local scope VCL may connect two programs directly. */
+function environment(pod: Pod, local = false): NodeJS.ProcessEnv {
+  const file = graph.vpp.path(`${pod}-${local}.conf`);
+  // Once: programs that start meanwhile read it.
+  if (!existsSync(file)) writeFileSync(file, `vcl {
   app-socket-api ${graph.vpp.path(`app_ns_sockets/${pod}`)}
   namespace-id ${pod}
   namespace-secret ${PODS[pod].table}
   app-scope-global
-}
+${local ? "  app-scope-local\n" : ""}}
 `);
   return {
     PATH: process.env["PATH"], LD_PRELOAD: preload, LD_LIBRARY_PATH: libraries, VCL_CONFIG: file,
   };
 }
-function curl(pod: Pod, url: string, seconds = 5): Promise<string> {
+function curl(pod: Pod, url: string, seconds = 5, local = false): Promise<string> {
   const words = ["-s", "-S", "--noproxy", "*", "--max-time", String(seconds), url];
   return new Promise((done) => execFile(
-    "curl", words, { env: environment(pod), encoding: "utf8" },
+    "curl", words, { env: environment(pod, local), encoding: "utf8" },
     (error, out) => done(error ? `status ${String(error.code)}` : out)));
 }
 const at = (address: string, port: number) =>
   `http://${address.includes(":") ? `[${address}]` : address}:${port}/body`;
+
+/** The Services' backend is the other pod. */
+function programOf(): Program {
+  const program = nodeProgram();
+  for (const service of program.services) {
+    service.backends = service.backends.map((each) => ({
+      ...each, name: "other", address: ADDRESSES[each.address.includes(":") ? 6 : 4].other,
+    }));
+  }
+  return program;
+}
 
 describe.skipIf(missing)("programs on the host stack", () => {
   beforeAll(async () => {
@@ -52,14 +66,7 @@ describe.skipIf(missing)("programs on the host stack", () => {
       sections: { session: "enable use-app-socket-api event-queue-length 1000" },
     });
     await graph.open();
-    const program = nodeProgram();
-    for (const service of program.services) {
-      service.backends = service.backends.map((each) => ({
-        ...each, name: "other",
-        address: ADDRESSES[each.address.includes(":") ? 6 : 4].other,
-      }));
-    }
-    await graph.push(program);
+    await graph.push(programOf());
     await graph.port("world", 3, {
       addresses: ["192.0.2.1/24", "2001:db8:1::1/64"],
       neighbors: FAMILIES.map((family) => ADDRESSES[family].gateway), endpoint: UPLINK,
@@ -95,15 +102,14 @@ describe.skipIf(missing)("programs on the host stack", () => {
     const python = execFileSync("python3", ["-c", "import sys; print(sys.executable)"], {
       encoding: "utf8",
     }).trim();
-    for (const family of FAMILIES) {
-      const server = spawn(python, [
-        "-m", "http.server", "--bind", ADDRESSES[family].other, "--directory", served, String(PORT),
-      ], { env: environment("other"), stdio: "ignore" });
-      children.push(server);
-    }
+    const serve = (address: string, port: number) => children.push(spawn(python, [
+      "-m", "http.server", "--bind", address, "--directory", served, String(port),
+    ], { env: environment("other"), stdio: "ignore" }));
+    for (const family of FAMILIES) serve(ADDRESSES[family].other, PORT);
+    serve(ADDRESSES[4].other, CLOSED);
     const deadline = Date.now() + 10_000;
     let listening = "";
-    while (!/LISTEN[\s\S]*LISTEN/.test(listening)) {
+    while (!/(LISTEN[\s\S]*){3}/.test(listening)) {
       if (Date.now() > deadline) throw new Error(`the servers do not listen:\n${listening}`);
       await new Promise((done) => setTimeout(done, 50));
       listening = await graph.vpp.command("show session verbose");
@@ -133,7 +139,7 @@ describe.skipIf(missing)("programs on the host stack", () => {
 
     test("vpp-vcl-denied: what policy denies does not connect", async () => {
       const before = await graph.errors();
-      expect(await curl("client", at(other, 1), 1)).toMatch(/^status/);
+      expect(await curl("client", at(other, CLOSED), 1)).toMatch(/^status/);
       const after = await graph.errors();
       const sum = (errors: Map<string, number>) => [...errors]
         .filter(([name]) => name.endsWith(" policy-denied")).reduce((n, [, each]) => n + each, 0);
@@ -148,5 +154,35 @@ describe.skipIf(missing)("programs on the host stack", () => {
       expect(new Set(left.map((each) => `${each.by} ${seen(each.bytes).from}`)))
         .toEqual(new Set([`world ${own}`]));
     });
+  });
+
+  test("vpp-vcl-policy: policy between two programs holds, as long as it says so", async () => {
+    const url = at(ADDRESSES[4].other, CLOSED);
+    expect(await curl("client", url, 1)).toBe("status 28");
+    // Nor does it depend on what the program's own configuration asks for.
+    expect(await curl("client", url, 1, true)).toBe("status 28");
+    const open = programOf();
+    const [most] = open.policies as [Policy];
+    most.rules = most.rules.filter(({ name }) => name !== "closed");
+    await graph.push(open);
+    expect(await curl("client", url)).toBe(BODY);
+    await graph.push(programOf());
+    expect(await curl("client", url, 1)).toBe("status 28");
+  });
+
+  test("vpp-vcl-cut-through: two programs are never connected past the graph", async () => {
+    const url = at(ADDRESSES[4].other, PORT);
+    const sent = async () => (await graph.errors()).get("tcp4-output Packets sent") ?? 0;
+    // Only local scope, which the configuration leaves off, connects the programs of one pod so.
+    await new Promise((done) => setTimeout(done, 200));
+    const none = await sent();
+    expect(await curl("other", url, 2, true)).toBe(BODY);
+    expect(await sent()).toBe(none);
+    const before = await sent();
+    expect(await curl("client", url)).toBe(BODY);
+    const direct = await sent();
+    expect(direct).toBeGreaterThan(before);
+    expect(await curl("client", url, 5, true)).toBe(BODY);
+    expect(await sent()).toBeGreaterThan(direct);
   });
 });

@@ -1,7 +1,7 @@
 // Whatever comes in by an interface is judged there: unicast and multicast, with options, out of a
 // tunnel; and what no endpoint answers for is dropped, whatever the interface is or was.
 //
-//   ESP from the gateway ─► world (judged: to the node) ─► decrypted ─► ipsec0 (judged again) ─► pod
+//   ESP from the gateway ─► world (judged: for the node) ─► decrypted ─► ipsec0 (judged) ─► pod
 import { createCipheriv } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, onTestFailed, test } from "vitest";
 import { fragmentsOf } from "./fragmented.ts";
@@ -92,6 +92,19 @@ describe.skipIf(skipped)("what comes in", () => {
       const sent = await send("client", packets);
       expect(sent.left).toEqual([]);
       expect(counted(sent, "spoofed-source")).toBe(packets.length);
+    });
+
+    test("vpp-in-forged: no flag that a packet comes with spares it from being judged", async () => {
+      const flags = [...Array.from({ length: 9 }, (_, n) => `avail${n + 1}`), "local"];
+      for (const flag of flags) {
+        const sent = await send("client", [
+          udp({ from: client, to: backend, port: 1 }), udp({ from: client, to: pod, port: 1 }),
+          udp({ from: other, to: GROUPS[family] }),
+        ], { stream: `buffer-flags ${flag}` });
+        expect(`${flag}: ${by(sent).join()}`).toBe(`${flag}: `);
+        expect(counted(sent, "policy-denied")).toBe(2);
+        expect(counted(sent, "spoofed-source")).toBe(1);
+      }
     });
 
     test("vpp-in-once: a packet between pods is judged at its entry and passes once", async () => {

@@ -162,6 +162,18 @@ describe.skipIf(skipped)("VPP's own", () => {
       expect(wrongChecksum(again)).toBeUndefined();
     });
 
+  test.each(FAMILIES)("vpp-own-fragments: and the host's own, IPv%i", async (family) => {
+    const { backend } = ADDRESSES[family];
+    graph.left();
+    await graph.vpp.command(`ping ${backend} size 2000 repeat 1 interval 0.1`);
+    const left = graph.left();
+    expect(left.map((each) => each.by)).toEqual(["backend", "backend"]);
+    const again = reassembled(left.map((each) => each.bytes));
+    expect(seen(again).to).toBe(backend);
+    expect(again.length).toBeGreaterThan(2000);
+    expect(wrongChecksum(again)).toBeUndefined();
+  });
+
   test("vpp-own-fragments: and a masqueraded one", async () => {
     const { client, world, node: own } = ADDRESSES[4];
     const whole = packet({

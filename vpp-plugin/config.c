@@ -9,7 +9,8 @@
  *     core <file>                   loaded as soon as the main loop runs
  *     pages <n>                     of 64 KiB, for its memory
  *     huge-pages | no-huge-pages    whether the kernel is asked for huge ones (it is)
- *     cores <list>                  CPUs of the control thread, as in 0,2-3; else any
+ *     cores <list>                  CPUs of the control thread, as in 0,2-3; else any but
+ *                                   the workers' own
  *   }
  *
  * VPP calls this also where there is no such section, after all init functions. */

@@ -1,9 +1,9 @@
 /* The flow log: each worker's ring, and those who listen.
  *
  *   new, denied   from the slots of a frame, while its packets are still as they came
- *   ended         from the worker's limbo lists, where the core puts what it ends: what stands above
- *                 the record that headed the list last time. A record stays there at least until its
- *                 worker's next call, so that its keys can still be read.
+ *   ended         from the worker's limbo lists, where the core puts what it ends: what stands
+ *                 above the record that headed the list last time. A record stays there at least
+ *                 until its worker's next call, so that its keys can still be read.
  *
  * A ring has 1,024 flows and one writer; the main thread empties it every 10 ms, 32 flows an event.
  * A client that doesn't read (1 MiB is waiting for it) misses events. Both losses are counted; they
@@ -100,7 +100,7 @@ margay_flow_note (margay_thread_t *mt, vlib_buffer_t *b, const margay_slot *slot
   flow->backend = slot->backend ? slot->backend - 1 : ~0;
   flow->peer = to_peer ? slot->peer : 0;
   flow->sw_if_index =
-    slot->hook == MARGAY_SLOT_HOOK_LEAVING ? ~0 : vnet_buffer (b)->sw_if_index[VLIB_RX];
+    slot->hook != MARGAY_SLOT_HOOK_ENTERING ? ~0 : vnet_buffer (b)->sw_if_index[VLIB_RX];
   clib_memcpy (flow->stages, stages, sizeof (flow->stages));
   read_tuple (&flow->source, &flow->destination, &flow->protocol, vlib_buffer_get_current (b),
 	      b->current_length, is_ip6);

@@ -108,6 +108,14 @@ export class VppProcess {
     return this.child.pid!;
   }
 
+  /** Ends it as a crash would; close() is still to be called. */
+  async kill9(): Promise<void> {
+    if (this.exited !== undefined) return;
+    const exit = new Promise<void>((done) => { this.child.once("exit", () => done()); });
+    this.kill();
+    await exit;
+  }
+
   path(name: string): string {
     return join(this.directory, name);
   }
@@ -132,19 +140,14 @@ export class VppProcess {
   private async connect(): Promise<void> {
     const path = this.path("cli.sock");
     const deadline = Date.now() + START_SECONDS_MAX * 1000;
-    while (!existsSync(path)) {
+    let socket: Socket | undefined;
+    // The file is there a moment before VPP listens: until then it refuses.
+    while (!existsSync(path) || !(socket = await connected(path))) {
       if (this.exited !== undefined) throw this.failure(`VPP ended at its start (${this.exited})`);
       if (Date.now() > deadline) throw this.failure(`VPP has no CLI after ${START_SECONDS_MAX} s`);
       await pause(20);
     }
-    const socket = connect(path);
     this.socket = socket;
-    // VPP asks for the terminal type first; its options are of no interest. An error also closes.
-    socket.on("error", () => {});
-    await new Promise<void>((done, fail) => {
-      socket.once("data", () => done());
-      socket.once("close", () => fail(this.failure("VPP closed its CLI at once")));
-    });
     socket.write(TERMINAL_TYPE);
     const version = await this.command("show version");
     if (!/\bvpp v/.test(version)) throw this.failure(`unexpected answer: ${version}`);
@@ -187,6 +190,17 @@ export class VppProcess {
     const tail = existsSync(log) ? readFileSync(log, "utf8").slice(-500) : "";
     return new VppError([message, this.output.trim(), tail.trim()].filter(Boolean).join("\n"));
   }
+}
+
+/** A connection over which VPP has asked for the terminal type; its options are of no interest. */
+function connected(path: string): Promise<Socket | undefined> {
+  const socket = connect(path);
+  // An error also closes, now as later.
+  socket.on("error", () => {});
+  return new Promise((done) => {
+    socket.once("data", () => done(socket));
+    socket.once("close", () => done(undefined));
+  });
 }
 
 /** Memory for a replay, and a main loop that leaves the processor to others. */
