@@ -42,8 +42,6 @@ export interface Install {
   plugin: string;
   /** benchflows_plugin.so. */
   flows: string;
-  /** margay_plugin.so with stop-watches (split.c). */
-  timed: string;
   /** The packet program, build/margay.wasm. */
   core: string;
 }
