@@ -17,6 +17,8 @@ export function buildBenchPlugins(core: string): Install | string {
   const install = vppInstall();
   if (typeof install === "string") return install;
   if (!existsSync(core)) return "build/margay.wasm is missing: npm run build";
+  const { error } = spawnSync("cmake", ["--version"]);
+  if (error) return `cmake cannot be run: ${error.message}`;
   // Another VPP, another ABI: nothing of the last build may be reused.
   const stamp = join(OUT, "vpp-prefix");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") !== install.prefix) {
@@ -24,22 +26,25 @@ export function buildBenchPlugins(core: string): Install | string {
   }
   mkdirSync(OUT, { recursive: true });
   writeFileSync(stamp, install.prefix);
-  const timed = join(OUT, "timed");
-  const usual = ["-Wno-dev", `-DCMAKE_PREFIX_PATH=${install.prefix}`];
+  cmake(install.prefix, "bench/vpp", OUT);
+  return { ...install, core, flows: join(OUT, "lib/vpp_plugins/benchflows_plugin.so") };
+}
+
+/** The product's plugin with the stop-watches in it. */
+export function buildTimedPlugin({ prefix }: Install): string {
+  const out = join(OUT, "timed");
+  const include = `-DCMAKE_PROJECT_INCLUDE=${resolve("bench/vpp/watch.cmake")}`;
+  cmake(prefix, "vpp-plugin", out, include);
+  return join(out, "lib/vpp_plugins/margay_plugin.so");
+}
+
+function cmake(prefix: string, source: string, out: string, ...more: string[]): void {
   const steps = [
-    ["-S", resolve("bench/vpp"), "-B", OUT, ...usual],
-    ["--build", OUT, "--parallel"],
-    ["-S", resolve("vpp-plugin"), "-B", timed, ...usual,
-      `-DCMAKE_PROJECT_INCLUDE=${resolve("bench/vpp/watch.cmake")}`],
-    ["--build", timed, "--parallel"],
+    ["-S", resolve(source), "-B", out, "-Wno-dev", `-DCMAKE_PREFIX_PATH=${prefix}`, ...more],
+    ["--build", out, "--parallel"],
   ];
   for (const step of steps) {
-    const { status, error, stdout, stderr } = spawnSync("cmake", step, { encoding: "utf8" });
-    if (error) return `cmake cannot be run: ${error.message}`;
+    const { status, stdout, stderr } = spawnSync("cmake", step, { encoding: "utf8" });
     if (status !== 0) throw new Error(`cmake ${step[0]}: status ${status}\n${stdout}${stderr}`);
   }
-  return {
-    ...install, core, flows: join(OUT, "lib/vpp_plugins/benchflows_plugin.so"),
-    timed: join(timed, "lib/vpp_plugins/margay_plugin.so"),
-  };
 }

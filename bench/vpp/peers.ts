@@ -46,8 +46,8 @@ async function execute(vpp: VppProcess, name: string, lines: string[]): Promise<
 }
 
 function sectionsOfCnat(bed: Bed): Record<string, string> {
-  // Two entries a session; half full at the most, as it likes it.
-  const most = Math.max(1 << 20, bed.sessions * 4);
+  // Its table is made for 2.4 times as many; more than 2^24 it takes for an error.
+  const most = Math.min(1 << 24, Math.max(1 << 20, bed.sessions * 4));
   const age = bed.idleSeconds ?? AGE_SECONDS;
   const tuned = bed.idleSeconds ? " session-cleanup-timeout 0.1" : "";
   return { cnat: `session-max ${most} session-max-age ${age}${tuned}` };

@@ -42,8 +42,6 @@ export interface Install {
   plugin: string;
   /** benchflows_plugin.so. */
   flows: string;
-  /** margay_plugin.so with stop-watches (split.c). */
-  timed: string;
   /** The packet program, build/margay.wasm. */
   core: string;
 }
@@ -84,7 +82,7 @@ export class Rig {
         margay: worker ? "manual cores 0" : "manual",
         buffers: "buffers-per-numa 14336",
         // acl-plugin's table and nat44-ed's sessions come out of the heap before the first packet.
-        memory: `main-heap-size ${2 + Math.ceil(bed.sessions / 400_000)}G`,
+        memory: `main-heap-size ${3 + Math.ceil(bed.sessions / 1_000_000)}G`,
         cpu: worker ? "main-core 0 corelist-workers 1" : "main-core 0",
         plugins: `add-path ${dirname(install.plugin)}:${dirname(install.flows)} `
           + "plugin default { disable } "

@@ -2,6 +2,7 @@
 // flows, beside the same rounds without them.
 
 import type { Bed } from "./bed.ts";
+import { buildTimedPlugin } from "./build.ts";
 import { trafficOf } from "./measure.ts";
 import { type Install, pause, Rig } from "./rig.ts";
 import { costOf, median } from "./runtime.ts";
@@ -27,10 +28,9 @@ export function parseSplit(text: string): Record<string, number> {
 }
 
 async function rounds(
-  install: Install, flows: number, watched: boolean,
+  install: Install, flows: number, plugin: string, watched: boolean,
 ): Promise<{ clocks: number; parts: Record<string, number> }> {
-  const rig = await Rig.start(watched ? { ...install, plugin: install.timed } : install,
-    bedOf(Math.max(flows, 20_000)));
+  const rig = await Rig.start({ ...install, plugin }, bedOf(Math.max(flows, 20_000)));
   try {
     const traffic = trafficOf(rig);
     await rig.flows("margay", traffic, { count: flows });
@@ -59,9 +59,10 @@ async function rounds(
 
 export async function splitUp(install: Install, log: (text: string) => void): Promise<Split[]> {
   const made: Split[] = [];
+  const timed = buildTimedPlugin(install);
   for (const flows of FLOWS) {
-    const plain = await rounds(install, flows, false);
-    const { clocks, parts } = await rounds(install, flows, true);
+    const plain = await rounds(install, flows, install.plugin, false);
+    const { clocks, parts } = await rounds(install, flows, timed, true);
     if (!Object.keys(parts).length) throw new Error("the stop-watches said nothing");
     made.push({ flows, plain: plain.clocks, watched: clocks, parts });
     log(`split, ${flows} flows: ${plain.clocks.toFixed(1)}, watched ${clocks.toFixed(1)}: ${

@@ -162,7 +162,7 @@ describe("bench-vpp: the plugin's clocks beside cnat's", () => {
 describe.skipIf(typeof vppInstall() === "string")("with VPP", () => {
   test("bench-vpp: a row and its JSON come of a real run at a small size [vpp]", () => {
     const run = (...args: string[]) => spawnSync(
-      process.execPath, ["bench/run.mjs", ...args], { encoding: "utf8", timeout: 100_000 },
+      process.execPath, ["bench/run.mjs", ...args], { encoding: "utf8", timeout: 170_000 },
     );
     const { status, stdout, stderr } = run(
       "vpp", "--json", "--rounds", "1", "--ms", "50", "--case", "established, 1,000 flows",
@@ -178,5 +178,5 @@ describe.skipIf(typeof vppInstall() === "string")("with VPP", () => {
       expect(row["peerClocks"]).toBeGreaterThan(0);
     }
     expect(stderr).toContain("established, 1,000 flows: peer: ");
-  }, 120_000);
+  }, 180_000);
 });
