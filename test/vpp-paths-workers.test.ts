@@ -1,6 +1,6 @@
 // Two threads: the main one takes what comes over memif, the worker what the packet generator
-// sends. A flow whose directions land on different ones has one session; a datagram's fragments come
-// together wherever they arrive.
+// sends. A flow whose directions land on different ones has one session; a datagram's fragments
+// come together wherever they arrive.
 //
 //   wire ─ pg0 ═ L2 ═ memif0/0 ── memif1/0 (pod, received on main) ─► VPP ─► pg1 (pod, worker)
 import { afterAll, beforeAll, describe, expect, onTestFailed, test } from "vitest";
