@@ -24,6 +24,7 @@ import { addressOf, Backend } from "./group";
 import * as ipv4 from "./header/ipv4";
 import * as tcp from "./header/tcp";
 import * as udp from "./header/udp";
+import { isCopied } from "./leaving";
 import {
   Action, EndpointKind, GenerationFlag, NO_ENDPOINT, Reason, Side, Stage,
 } from "./layout";
@@ -86,7 +87,7 @@ export function decide<F>(
   p.decision = <u8>Reason.LaterFragment;
   if (d.part == <u8>Part.Later) return;
   p.decision = <u8>Reason.NoSession;
-  if (opensNothing(p)) return;
+  if (opensNothing(p) || isCopied(p)) return;
   const reason = judgeFlow<F>(w, g, p, tick, nowSeconds);
   p.decision = u8(reason);
   if (reason == Reason.PolicyDenied && answersDenied(g)) d.answer = <u8>Answer.Reject;

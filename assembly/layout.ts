@@ -355,8 +355,11 @@ export const SLOT_SESSION: usize = 20; // out, u32: address of the session recor
 export const SLOT_BACKEND: usize = 24; // out, u32: backend id + 1, 0 = no service
 export const SLOT_NEW_LENGTH: usize = 28; // out, u32: packet length from the L3 header
 
-/** Where an adapter met the packet. Leaving: on its way out without having been judged. */
-export const enum SlotHook { Entering, Leaving }
+/**
+ * Where an adapter met the packet. Leaving: on its way out without having been judged; Copied: the
+ * same, and made of a packet of an interface, so that nothing but a session lets it pass.
+ */
+export const enum SlotHook { Entering, Leaving, Copied }
 export const enum SlotFlag {
   PartialChecksum = 1, // L4 checksum field holds the pseudo-header sum alone
   Gso = 2, Chained = 4,

@@ -25,7 +25,13 @@ import { Slot } from "./slot";
 // @ts-ignore: decorator
 @inline
 export function isLeaving(p: Packet): bool {
-  return changetype<Slot>(usize(p.slot)).hook == <u8>SlotHook.Leaving;
+  return changetype<Slot>(usize(p.slot)).hook != <u8>SlotHook.Entering;
+}
+/** Was it made of another packet, so that it opens nothing? */
+// @ts-ignore: decorator
+@inline
+export function isCopied(p: Packet): bool {
+  return changetype<Slot>(usize(p.slot)).hook == <u8>SlotHook.Copied;
 }
 // @ts-ignore: decorator
 @inline

@@ -6,6 +6,7 @@
 
 import { Command } from "commander";
 import pc from "picocolors";
+import { runCommand } from "./agent/command.ts";
 import { checkCommand } from "./check/command.ts";
 import { verdictCommand } from "./cluster/command.ts";
 import { CommandError } from "./command-error.ts";
@@ -33,6 +34,7 @@ checkCommand(program);
 testCommand(program);
 moduleCommand(program);
 verdictCommand(program);
+runCommand(program);
 
 try {
   await program.parseAsync();

@@ -37,8 +37,8 @@ typedef struct {
                                One store then serves worker and control: don't push meanwhile */
   struct margay_control *control; /* whose thread carries out pushes; NULL = its own. It must
                                outlive the dataplane */
-  int keep_affinity;        /* 1 = its own control thread stays on the opener's CPUs; 0 = it may run on
-                               any: a host may have pinned the opener to one CPU */
+  int keep_affinity;        /* 1 = its own control thread stays on the opener's CPUs; 0 = it may
+                               run on any: a host may have pinned the opener to one CPU */
 } margay_options;
 
 /* One packet as the program sees it; the layout is assembly/layout.ts, pinned in dataplane.c. What

@@ -329,10 +329,11 @@ enum margay_stage {
 #define MARGAY_SLOT_BACKEND 24u /* out, u32: backend id + 1, 0 = no service */
 #define MARGAY_SLOT_NEW_LENGTH 28u /* out, u32: packet length from the L3 header */
 enum margay_slot_hook {
-  MARGAY_SLOT_HOOK_ENTERING = 0, MARGAY_SLOT_HOOK_LEAVING = 1,
+  MARGAY_SLOT_HOOK_ENTERING = 0, MARGAY_SLOT_HOOK_LEAVING = 1, MARGAY_SLOT_HOOK_COPIED = 2,
 };
 #define MARGAY_SLOT_HOOKS(X) \
-  X(MARGAY_SLOT_HOOK_ENTERING, "entering") X(MARGAY_SLOT_HOOK_LEAVING, "leaving")
+  X(MARGAY_SLOT_HOOK_ENTERING, "entering") X(MARGAY_SLOT_HOOK_LEAVING, "leaving") \
+  X(MARGAY_SLOT_HOOK_COPIED, "copied")
 enum margay_slot_flag {
   MARGAY_SLOT_FLAG_PARTIAL_CHECKSUM = 1, MARGAY_SLOT_FLAG_GSO = 2, MARGAY_SLOT_FLAG_CHAINED = 4,
   MARGAY_SLOT_FLAG_CHECKED = 8,

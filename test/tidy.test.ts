@@ -33,6 +33,10 @@ const MAY_IMPORT: Record<string, string[]> = {
   // A package by itself: see also test/host/vpp/alone.test.ts.
   "host/vpp/api": [],
   "host/check": ["host/model", "host/input", "host/calc", "host/module", "host/cluster"],
+  "host/agent": [
+    "host/model", "host/dataplane", "host/compile", "host/calc", "host/input", "host/module",
+    "host/vpp", "host/vpp/api",
+  ],
   "host/cluster": [
     "host/model", "host/dataplane", "host/compile", "host/calc", "host/input", "host/module",
     "host/observe",

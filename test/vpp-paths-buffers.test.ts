@@ -104,7 +104,8 @@ describe.skipIf(skipped)("buffers", () => {
         ]);
         expect(by(sent)).toEqual(["client", "client"]);
         const [reset, error] = sent.left.map((each) => each.bytes);
-        expect(seen(reset!)).toMatchObject({ from: empty, to: client, sourcePort: 80 });
+        expect(seen(reset!))
+          .toMatchObject({ from: empty, to: client, protocol: 6, sourcePort: 80 });
         expect(reset![seen(reset!).l4 + 13]).toBe(0x14);
         expect(seen(error!)).toMatchObject({ from: empty, to: client });
         for (const bytes of [reset!, error!]) expect(wrongChecksum(bytes)).toBeUndefined();

@@ -94,7 +94,7 @@ describe.skipIf(skipped)("what comes in", () => {
       expect(counted(sent, "spoofed-source")).toBe(packets.length);
     });
 
-    test("vpp-in-forged: no flag that a packet comes with spares it judging", async () => {
+    test("vpp-in-forged: no flag that a packet comes with spares it the judgement", async () => {
       const flags = [...Array.from({ length: 9 }, (_, n) => `avail${n + 1}`), "local"];
       for (const flag of flags) {
         const sent = await send("client", [

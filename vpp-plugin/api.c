@@ -288,7 +288,7 @@ vl_api_margay_host_stack_add_del_t_handler (vl_api_margay_host_stack_add_del_t *
   vlib_main_t *vm = vlib_get_main ();
   int rv = VNET_API_ERROR_INVALID_SW_IF_INDEX;
 
-  if (vnet_sw_if_index_is_api_valid (mp->sw_if_index))
+  if (!mp->is_add || vnet_sw_if_index_is_api_valid (mp->sw_if_index))
     {
       vlib_worker_thread_barrier_sync (vm);
       rv = told (margay_host_stack_add_del (mp->table_id, mp->sw_if_index, mp->via_table_id,
@@ -335,6 +335,8 @@ margay_api_init (vlib_main_t *vm)
 {
   api_main_t *am = vlibapi_get_main ();
   margay_msg_id_base = setup_message_id_table ();
+  /* The last message is an event: the table alone leaves it out, and VPP would not send it. */
+  vec_validate (am->msg_data, margay_msg_id_base + VL_MSG_MARGAY_LAST - 1);
   for (u32 id = 0; id < VL_MSG_MARGAY_LAST; id++)
     vl_api_set_msg_thread_safe (am, margay_msg_id_base + id, 1);
   return 0;

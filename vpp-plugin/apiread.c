@@ -227,7 +227,9 @@ vl_api_margay_session_get_t_handler (vl_api_margay_session_get_t *mp)
   if (!rv)
     end = margay_sessions_end (margay_main.dataplane, mp->family);
   for (; i < end && visited < SESSIONS_VISITED && sent < SESSIONS_VISITED / 4; i++, visited++)
-    if (margay_session_copy (margay_main.dataplane, mp->family, i, record))
+    if (!vl_api_can_send_msg (client))
+      break;
+    else if (margay_session_copy (margay_main.dataplane, mp->family, i, record))
       {
 	send_session (client, mp->context, i, record, mp->family == 6);
 	sent++;
@@ -318,8 +320,14 @@ margay_flows_client_gone (u32 client)
   if (!l)
     return;
   vec_del1 (listeners, l - listeners);
-  if (!vec_len (listeners))
+  if (!vec_len (listeners) && !margay_flows_shown ())
     margay_flows_listen (0);
+}
+
+u32
+margay_flows_listeners (void)
+{
+  return vec_len (listeners);
 }
 
 static void
@@ -344,7 +352,8 @@ send_flows (listener_t *l, const margay_flow_t *flows, u32 n)
   vl_api_registration_t *client = MARGAY_CLIENT (l->client);
   if (!client)
     return;
-  if (vec_len (client->output_vector) > BACKLOG_BYTES)
+  /* A client by shared memory has a queue, and to send where it is full would wait for him. */
+  if (!vl_api_can_send_msg (client) || vec_len (client->output_vector) > BACKLOG_BYTES)
     {
       l->lost += n;
       return;
@@ -373,6 +382,7 @@ margay_flows_tell (vlib_main_t *vm)
       n = margay_flows_read (flows, EVENT_FLOWS);
       if (!n)
 	return;
+      margay_flows_keep (flows, n);
       vec_foreach (l, listeners)
 	send_flows (l, flows, n);
     }

@@ -351,10 +351,11 @@ VLIB_CLI_COMMAND (age_command, static) = {
   .is_mp_safe = 1,
 };
 
-/* For each family and thread, as VPP's own limits are. */
+/* For each family and thread, as VPP's own limits are; a trace takes memory of VPP's heap. */
 void
 margay_trace_set (vlib_main_t *vm, u32 packets)
 {
+  const u32 most = 10000;
   static const char *nodes[] = { "margay-ip4-input", "margay-ip6-input" };
 
   vlib_worker_thread_barrier_sync (vm);
@@ -363,8 +364,11 @@ margay_trace_set (vlib_main_t *vm, u32 packets)
   for (u32 i = 0; i < ARRAY_LEN (nodes); i++)
     {
       vlib_node_t *node = vlib_get_node_by_name (vm, (u8 *) nodes[i]);
-      if (node)
-	trace_update_capture_options (packets, node->index, 0, 0);
+      if (!node)
+	continue;
+      trace_update_capture_options (0, node->index, 0, 0); /* it adds; 0 begins anew */
+      if (packets)
+	trace_update_capture_options (clib_min (packets, most), node->index, 0, 0);
     }
   vlib_worker_thread_barrier_release (vm);
 }

@@ -9,7 +9,8 @@
  *     core <file>                   loaded as soon as the main loop runs
  *     pages <n>                     of 64 KiB, for its memory
  *     huge-pages | no-huge-pages    whether the kernel is asked for huge ones (it is)
- *     cores <list>                  CPUs of the control thread, as in 0,2-3; else any
+ *     cores <list>                  CPUs of the control thread, as in 0,2-3; else any but
+ *                                   the workers' own
  *   }
  *
  * VPP calls this also where there is no such section, after all init functions. */
@@ -33,8 +34,6 @@ margay_config (vlib_main_t *vm, unformat_input_t *input)
 	fail_closed = 0;
       else if (unformat (input, "no-reassembly"))
 	margay_main.no_reassembly = 1;
-      else if (unformat (input, "core %s", &file))
-	;
       else if (unformat (input, "pages %u", &pages))
 	;
       else if (unformat (input, "no-huge-pages"))
@@ -42,6 +41,8 @@ margay_config (vlib_main_t *vm, unformat_input_t *input)
       else if (unformat (input, "huge-pages"))
 	huge_pages = 1;
       else if (unformat (input, "cores %U", unformat_bitmap_list, &cpus))
+	;
+      else if (unformat (input, "core %s", &file)) /* behind cores, which it begins */
 	;
       else
 	return clib_error_return (0, "margay: unknown input `%U'", format_unformat_error, input);

@@ -62,8 +62,11 @@ margay_carry_swap (margay_job_t *job)
 {
   vlib_main_t *vm = vlib_get_main ();
   margay_core_t *core = job->core;
+  margay_trap trap;
 
   vlib_worker_thread_barrier_sync (vm);
+  while (margay_traps (job->replaced->dataplane, &trap))
+    margay_trap_note (&trap);
   margay_stats_keep (job->replaced->dataplane);
   put_in_place (core);
   for (u32 i = 0; i < MARGAY_INTERFACE_UNBOUND; i++)
@@ -107,7 +110,7 @@ margay_carry_restore (margay_job_t *job)
 			      job->bytes.length);
   if (taken < 0)
     margay_job_fail (job, VNET_API_ERROR_INVALID_VALUE, "%s", margay_last_error ());
-  job->taken = clib_max (taken, 0);
+  job->taken = clib_max (taken, 0); /* its bytes go back with the job */
   margay_flows_after (thread);
 }
 

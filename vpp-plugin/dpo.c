@@ -8,8 +8,8 @@
  * more specific routes of the table (the endpoint's own address) hold as ever, and so does an
  * interface's. A packet to another address of the node is judged like all others, in the via table.
  *
- * An interface that goes while it has a host stack: its endpoint is unbound, and so its packets are
- * dropped, until the host stack is deleted too. */
+ * An interface that goes while it has a host stack: its packets are dropped as unknown-endpoint,
+ * whoever gets its number, until the host stack is deleted too. */
 #include "host.h"
 #include <vnet/dpo/dpo.h>
 #include <vnet/fib/fib_table.h>
@@ -38,6 +38,8 @@ format_host (u8 *s, va_list *args)
   index_t index = va_arg (*args, index_t);
   CLIB_UNUSED (u32 indent) = va_arg (*args, u32);
   margay_host_t *host = pool_elt_at_index (margay_hosts, index);
+  if (host->is_gone)
+    return format (s, "margay-host-stack: its interface is gone");
   return format (s, "margay-host-stack: %U via table %u", format_vnet_sw_if_index_name,
 		 vnet_get_main (), host->sw_if_index, host->via_table_id);
 }
@@ -114,6 +116,18 @@ add_host (u32 table_id, u32 sw_if_index, u32 via_table_id, int is_ip6)
   dpo_set (&dpo, host_dpo_type, is_ip6 ? DPO_PROTO_IP6 : DPO_PROTO_IP4, host - margay_hosts);
   fib_table_entry_special_dpo_add (fib_index, &all, host_source, FIB_ENTRY_FLAG_EXCLUSIVE, &dpo);
   dpo_reset (&dpo);
+}
+
+void
+margay_host_stack_interface_gone (u32 sw_if_index)
+{
+  margay_host_t *host;
+  pool_foreach (host, margay_hosts)
+    if (host->sw_if_index == sw_if_index && !host->is_gone)
+      {
+	host->is_gone = 1;
+	host->sw_if_index = 0;
+      }
 }
 
 clib_error_t *

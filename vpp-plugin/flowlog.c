@@ -1,9 +1,9 @@
 /* The flow log: each worker's ring, and those who listen.
  *
  *   new, denied   from the slots of a frame, while its packets are still as they came
- *   ended         from the worker's limbo lists, where the core puts what it ends: what stands above
- *                 the record that headed the list last time. A record stays there at least until its
- *                 worker's next call, so that its keys can still be read.
+ *   ended         from the worker's limbo lists, where the core puts what it ends: what stands
+ *                 above the record that headed the list last time. A record stays there at least
+ *                 until its worker's next call, so that its keys can still be read.
  *
  * A ring has 1,024 flows and one writer; the main thread empties it every 10 ms, 32 flows an event.
  * A client that doesn't read (1 MiB is waiting for it) misses events. Both losses are counted; they
@@ -20,7 +20,6 @@ typedef struct
   CLIB_CACHE_LINE_ALIGN_MARK (cacheline0);
   volatile u32 written; /* by the worker */
   volatile u64 lost;
-  u32 epoch; /* of what follows */
   u32 open[2], closed[2]; /* heads of the limbo lists, by family */
   CLIB_CACHE_LINE_ALIGN_MARK (cacheline1);
   volatile u32 read; /* by the main thread */
@@ -30,8 +29,10 @@ typedef struct
 static struct
 {
   ring_t *rings[MARGAY_WORKERS_MAX];
-  volatile u32 epoch; /* another: heads of the lists are to be learnt anew */
 } log;
+
+static const u32 lists[2] = { MARGAY_WORKER_LIMBO4, MARGAY_WORKER_LIMBO6 };
+static const u32 tables[2] = { MARGAY_ROOT_SESSIONS4, MARGAY_ROOT_SESSIONS6 };
 
 static margay_flow_t *
 next_flow (u32 thread)
@@ -99,7 +100,7 @@ margay_flow_note (margay_thread_t *mt, vlib_buffer_t *b, const margay_slot *slot
   flow->backend = slot->backend ? slot->backend - 1 : ~0;
   flow->peer = to_peer ? slot->peer : 0;
   flow->sw_if_index =
-    slot->hook == MARGAY_SLOT_HOOK_LEAVING ? ~0 : vnet_buffer (b)->sw_if_index[VLIB_RX];
+    slot->hook != MARGAY_SLOT_HOOK_ENTERING ? ~0 : vnet_buffer (b)->sw_if_index[VLIB_RX];
   clib_memcpy (flow->stages, stages, sizeof (flow->stages));
   read_tuple (&flow->source, &flow->destination, &flow->protocol, vlib_buffer_get_current (b),
 	      b->current_length, is_ip6);
@@ -148,8 +149,6 @@ walk (u32 thread, const u8 *records, size_t bytes, u32 head, u32 end, int is_ip6
 void
 margay_flows_ended (u32 thread)
 {
-  static const u32 lists[2] = { MARGAY_WORKER_LIMBO4, MARGAY_WORKER_LIMBO6 };
-  static const u32 tables[2] = { MARGAY_ROOT_SESSIONS4, MARGAY_ROOT_SESSIONS6 };
   ring_t *ring = thread < MARGAY_WORKERS_MAX ? log.rings[thread] : 0;
   size_t bytes;
 
@@ -157,7 +156,6 @@ margay_flows_ended (u32 thread)
     return;
   const u8 *memory = margay_memory (margay_main.dataplane, &bytes);
   const u8 *worker = memory + MARGAY_WORKERS + thread * MARGAY_WORKER_BYTES;
-  int is_known = ring->epoch == log.epoch;
   for (int f = 0; f < 2; f++)
     {
       u32 open = *(const u32 *) (worker + lists[f]);
@@ -166,22 +164,32 @@ margay_flows_ended (u32 thread)
       u32 before = ring->open[f], closed_before = ring->closed[f];
       ring->open[f] = open;
       ring->closed[f] = closed;
-      if (!is_known || !at)
+      if (!at)
 	continue;
       /* A list that was closed since begins with what has ended since, then what was open. */
       if (closed != closed_before)
 	walk (thread, memory + at, bytes - at, closed, before, f);
       walk (thread, memory + at, bytes - at, open, closed != closed_before ? 0 : before, f);
     }
-  ring->epoch = log.epoch;
 }
 
 /* ---- Readers, on the main thread ------------------------------------------------------------ */
 
+/* Learns where the lists begin: what has ended before is told by nobody. */
 void
 margay_flows_reset (void)
 {
-  log.epoch++;
+  size_t bytes;
+  for (u32 w = 0; margay_main.dataplane && w < margay_main.workers; w++)
+    {
+      const u8 *worker = margay_memory (margay_main.dataplane, &bytes) + MARGAY_WORKERS +
+			 w * MARGAY_WORKER_BYTES;
+      for (u32 f = 0; log.rings[w] && f < 2; f++)
+	{
+	  log.rings[w]->open[f] = *(const u32 *) (worker + lists[f]);
+	  log.rings[w]->closed[f] = *(const u32 *) (worker + lists[f] + 4);
+	}
+    }
 }
 
 /* Rings stay once they are there: a worker may be writing. */
@@ -196,9 +204,12 @@ margay_flows_listen (int is_on)
 	  clib_memset (ring, 0, sizeof (*ring));
 	  __atomic_store_n (&log.rings[i], ring, __ATOMIC_RELEASE);
 	}
-  if (is_on && !margay_main.log_flows)
-    log.epoch++;
-  __atomic_store_n (&margay_main.log_flows, is_on, __ATOMIC_RELEASE);
+  if (margay_main.log_flows == is_on)
+    return;
+  vlib_worker_thread_barrier_sync (vlib_get_main ());
+  margay_flows_reset ();
+  margay_main.log_flows = is_on;
+  vlib_worker_thread_barrier_release (vlib_get_main ());
 }
 
 u32
@@ -215,6 +226,15 @@ margay_flows_read (margay_flow_t *flows, u32 most)
 	}
     }
   return n;
+}
+
+u64
+margay_flows_noted (void)
+{
+  u64 noted = 0;
+  for (u32 i = 0; i < MARGAY_WORKERS_MAX; i++)
+    noted += log.rings[i] ? log.rings[i]->written : 0;
+  return noted;
 }
 
 u64

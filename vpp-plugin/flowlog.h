@@ -1,6 +1,6 @@
 /* Flows told to those who listen: new ones, denied ones, ended ones.
  *
- *   worker: margay_log_flow ─► its ring (one writer, one reader) ─► main: margay_flows_tell ─► clients
+ *   worker: margay_log_flow ─► its ring (one writer, one reader) ─► main: margay_flows_tell
  *
  * Costs a branch a frame while nobody listens. What a ring or a client has no room for is lost and
  * counted: packets never wait. See flowlog.c. */

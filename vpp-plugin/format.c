@@ -73,7 +73,9 @@ format_margay_trace (u8 *s, va_list *args)
     s = format (s, " peer=%u", t->peer);
   s = format (s, " stages=%U", format_margay_stages, t->stages);
   s = format (s, " hook=%s",
-	      t->hook == MARGAY_SLOT_HOOK_LEAVING ? "leaving" : "entering");
+	      t->hook == MARGAY_SLOT_HOOK_COPIED	 ? "copied" :
+	      t->hook == MARGAY_SLOT_HOOK_LEAVING ? "leaving" :
+						    "entering");
   s = format (s, " sw-if-index=%u length=%u protocol=%u packet=%U", t->sw_if_index,
 	      t->packet_length, t->protocol, format_margay_tuple, &t->before, (int) t->is_ip6);
   if (t->rewritten)

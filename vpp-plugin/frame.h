@@ -10,7 +10,8 @@
  *
  *             interface, hook                    passed as it is       passed rewritten
  *   input     the one it came in by, entering    next feature          next feature
- *   output    the host, leaving                  next feature          look-up
+ *   output    the host, leaving; if not VPP's    next feature          look-up
+ *             own: copied, or as at input
  *   local     the host, leaving, if VPP made it  next feature          look-up
  *             else as at input
  *   error     the host, leaving                  look-up               look-up
@@ -69,28 +70,49 @@ margay_to_l3 (vlib_buffer_t *b)
   vlib_buffer_advance (b, vnet_buffer (b)->ip.save_rewrite_length);
 }
 
-static_always_inline void
-margay_set_origin (margay_slot *slot, vlib_buffer_t *b, margay_place_t place)
-{
-  u32 rx = vnet_buffer (b)->sw_if_index[VLIB_RX];
-  int by_host = place == MARGAY_AT_OUTPUT || place == MARGAY_AT_ERROR ||
-		(place == MARGAY_AT_LOCAL && (rx == MARGAY_HOST_INTERFACE ||
-					      (b->flags & VNET_BUFFER_F_LOCALLY_ORIGINATED)));
-  if (by_host)
-    {
-      slot->interface_index = margay_interface_of (MARGAY_HOST_INTERFACE);
-      slot->hook = MARGAY_SLOT_HOOK_LEAVING;
-    }
-  else
-    slot->interface_index = margay_interface_of (rx);
-}
-
 /* Whether fragments (but not whole packets) of what VPP can put in order may be among these. */
 static_always_inline u32
 margay_fragment_bits (const u8 *l3, int is_ip6)
 {
   return is_ip6 ? l3[6] == IP_PROTOCOL_IPV6_FRAGMENTATION :
 		  *(const u16 *) (l3 + 6) & clib_host_to_net_u16 (0x3fff);
+}
+
+static_always_inline int
+margay_is_multicast (const u8 *l3, int is_ip6)
+{
+  return is_ip6 ? l3[24] == 0xff : (l3[16] & 0xf0) == 0xe0;
+}
+
+/* Unmarked on its way out, though not VPP's own: a fragment or copy that VPP made of a packet of an
+ * interface, which a session lets pass; or a packet that was decapsulated past the input arcs,
+ * which is judged as the interface's. */
+static_always_inline int
+margay_is_of_interface (vlib_buffer_t *b, u32 rx)
+{
+  return !(b->flags & (VNET_BUFFER_F_LOCALLY_ORIGINATED | MARGAY_BUFFER_F_DELIVERED)) &&
+	 rx != MARGAY_HOST_INTERFACE && clib_bitmap_get (margay_main.inputs, rx);
+}
+
+static_always_inline void
+margay_set_origin (margay_slot *slot, vlib_buffer_t *b, const u8 *l3, int is_ip6,
+		   margay_place_t place)
+{
+  u32 rx = vnet_buffer (b)->sw_if_index[VLIB_RX];
+  int by_host = place == MARGAY_AT_OUTPUT || place == MARGAY_AT_ERROR ||
+		(place == MARGAY_AT_LOCAL && (rx == MARGAY_HOST_INTERFACE ||
+					      (b->flags & VNET_BUFFER_F_LOCALLY_ORIGINATED)));
+  int is_of_interface = place == MARGAY_AT_OUTPUT && margay_is_of_interface (b, rx);
+  int is_copied =
+    is_of_interface && (margay_fragment_bits (l3, is_ip6) || margay_is_multicast (l3, is_ip6));
+
+  if (by_host && (!is_of_interface || is_copied))
+    {
+      slot->interface_index = margay_interface_of (MARGAY_HOST_INTERFACE);
+      slot->hook = is_copied ? MARGAY_SLOT_HOOK_COPIED : MARGAY_SLOT_HOOK_LEAVING;
+    }
+  else
+    slot->interface_index = margay_interface_of (rx);
 }
 
 /* Answers nonzero where a fragment is among them. */
@@ -116,7 +138,7 @@ margay_fill (vlib_main_t *vm, margay_thread_t *mt, vlib_buffer_t **b, u32 n, int
 	.window_length = valid,
 	.flags = margay_slot_flags (b[i]),
       };
-      margay_set_origin (slot, b[i], place);
+      margay_set_origin (slot, b[i], window, is_ip6, place);
     }
   return fragments;
 }
@@ -130,7 +152,7 @@ margay_to_lookup (vlib_buffer_t *b, const margay_slot *slot)
     ~(VNET_BUFFER_OFFLOAD_F_TNL_MASK | VNET_BUFFER_OFFLOAD_F_OUTER_IP_CKSUM |
       VNET_BUFFER_OFFLOAD_F_OUTER_UDP_CKSUM);
   /* Its TTL has been counted down already, or is VPP's own. */
-  if (slot->hook == MARGAY_SLOT_HOOK_LEAVING)
+  if (slot->hook != MARGAY_SLOT_HOOK_ENTERING)
     b->flags |= VNET_BUFFER_F_LOCALLY_ORIGINATED;
 }
 
@@ -176,7 +198,7 @@ static_always_inline u16
 margay_finish (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t *b,
 	       const margay_slot *slot, const u8 *window, int is_ip6, margay_place_t place)
 {
-  u32 reason = slot->reason < MARGAY_COUNTERS ? slot->reason : 0;
+  u32 reason = slot->reason < MARGAY_ERROR_NO_TUNNEL ? slot->reason : 0;
 
   if (PREDICT_FALSE (slot->rewritten & MARGAY_REWRITTEN_TO_PEER))
     reason = MARGAY_ERROR_NO_TUNNEL;
@@ -258,7 +280,7 @@ margay_drop_all (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t **b, 
 	.verdict = MARGAY_VERDICT_DROP,
 	.reason = reason,
       };
-      margay_set_origin (&slot, b[i], place);
+      margay_set_origin (&slot, b[i], vlib_buffer_get_current (b[i]), is_ip6, place);
       if (b[i]->flags & VLIB_BUFFER_IS_TRACED)
 	margay_add_trace (vm, node, b[i], &slot, vlib_buffer_get_current (b[i]), NULL, is_ip6);
       b[i]->error = node->errors[reason];

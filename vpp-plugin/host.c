@@ -12,9 +12,9 @@
 static_always_inline uword
 margay_host_inline (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *frame, int is_ip6)
 {
-  vlib_buffer_t *bufs[VLIB_FRAME_SIZE];
-  u16 nexts[VLIB_FRAME_SIZE];
-  u32 *from = vlib_frame_vector_args (frame), n = frame->n_vectors;
+  vlib_buffer_t *bufs[VLIB_FRAME_SIZE], *judged[VLIB_FRAME_SIZE];
+  u16 nexts[VLIB_FRAME_SIZE], judged_nexts[VLIB_FRAME_SIZE], at[VLIB_FRAME_SIZE];
+  u32 *from = vlib_frame_vector_args (frame), n = frame->n_vectors, n_judged = 0;
 
   vlib_get_buffers (vm, from, bufs, n);
   for (u32 i = 0; i < n; i++)
@@ -24,9 +24,18 @@ margay_host_inline (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *fr
 	pool_elt_at_index (margay_hosts, vnet_buffer (b)->ip.adj_index[VLIB_TX]);
       vnet_buffer (b)->sw_if_index[VLIB_RX] = host->sw_if_index;
       vnet_buffer (b)->sw_if_index[VLIB_TX] = host->via_fib_index;
+      b->error = node->errors[MARGAY_REASON_UNKNOWN_ENDPOINT];
+      nexts[i] = MARGAY_NEXT_DROP;
+      if (host->is_gone)
+	continue;
+      at[n_judged] = i;
+      judged[n_judged++] = b;
     }
   /* An answer's table stands for itself: that of the interface. */
-  margay_judge (vm, node, bufs, nexts, n, is_ip6, MARGAY_AT_HOST);
+  if (n_judged)
+    margay_judge (vm, node, judged, judged_nexts, n_judged, is_ip6, MARGAY_AT_HOST);
+  for (u32 i = 0; i < n_judged; i++)
+    nexts[at[i]] = judged_nexts[i];
   vlib_buffer_enqueue_to_next (vm, node, from, nexts, n);
   return n;
 }

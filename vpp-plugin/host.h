@@ -13,6 +13,7 @@ typedef struct
   u32 via_fib_index; /* where they are looked up once they are judged */
   u32 locks;
   u8 is_ip6;
+  u8 is_gone; /* its interface is: another one may have its number */
 } margay_host_t;
 
 extern margay_host_t *margay_hosts; /* pool; its index is the DPO's */

@@ -105,6 +105,7 @@ margay_interface_add_del (vnet_main_t *vnm, u32 sw_if_index, u32 is_add)
   if (is_add)
     return mm->is_started && mm->fail_closed ? margay_input_enable (sw_if_index, 1) : 0;
   margay_interface_unbound (sw_if_index);
+  margay_host_stack_interface_gone (sw_if_index);
   if (sw_if_index < MARGAY_INTERFACES_MAX)
     mm->incarnations[sw_if_index]++;
   /* VPP itself takes all features off an interface that goes. */

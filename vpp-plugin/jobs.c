@@ -3,8 +3,8 @@
  *   post ─► control thread ─► done list + eventfd ─► main loop's poll ─► margay-jobs: carry, finish
  *
  * The control thread is started with the first job: `margay { cores <list> }` says on which CPUs,
- * else on any that VPP may use. It is not one of VPP's threads: nothing there may use VPP's vectors
- * or messages. */
+ * else on any but the workers' own. It is not one of VPP's threads: nothing there may use VPP's
+ * vectors or messages. */
 #include "jobs.h"
 #include "flowlog.h"
 #include <sys/eventfd.h>
@@ -32,11 +32,13 @@ margay_control_cpus (clib_bitmap_t *cpus)
       jobs.options.cpus[cpu / 64] |= 1ULL << cpu % 64;
 }
 
+/* Those that this machine has. */
 u8 *
 format_margay_control_cpus (u8 *s, va_list *args)
 {
   const char *between = "";
-  for (u32 cpu = 0; cpu < MARGAY_CPUS_MAX; cpu++)
+  u32 cpus = clib_min ((u32) sysconf (_SC_NPROCESSORS_CONF), MARGAY_CPUS_MAX);
+  for (u32 cpu = 0; cpu < cpus; cpu++)
     if (jobs.options.cpus[cpu / 64] >> cpu % 64 & 1)
       {
 	s = format (s, "%s%u", between, cpu);
@@ -52,6 +54,24 @@ woken (clib_file_t *file)
   if (read (file->file_descriptor, &count, sizeof (count)) == sizeof (count))
     vlib_process_signal_event (vlib_get_main (), margay_jobs_node.index, 1, 0);
   return 0;
+}
+
+/* Where nobody says which: any but those of the workers, who would wait for it. */
+static void
+choose_cpus (void)
+{
+  u32 chosen = 0;
+  for (u32 i = 0; i < ARRAY_LEN (jobs.options.cpus); i++)
+    chosen += jobs.options.cpus[i] != 0;
+  if (chosen || vlib_get_n_threads () < 2)
+    return;
+  clib_memset (jobs.options.cpus, 0xff, sizeof (jobs.options.cpus));
+  for (u32 i = 1; i < vlib_get_n_threads (); i++)
+    {
+      u32 cpu = vlib_worker_threads[i].cpu_id; /* ~0: on none of its own */
+      if (cpu < MARGAY_CPUS_MAX)
+	jobs.options.cpus[cpu / 64] &= ~(1ULL << cpu % 64);
+    }
 }
 
 /* The main thread's first job makes what all jobs need. */
@@ -73,6 +93,7 @@ start (void)
       clib_file_add (&file_main, &file);
       jobs.done_last = &jobs.done;
     }
+  choose_cpus ();
   jobs.control = margay_control_start (&jobs.options);
   return jobs.control ? 0 : "no control thread can be made: are the cores right?";
 }
@@ -84,20 +105,6 @@ margay_job_new (int (*work) (margay_job_t *))
   job->work = work;
   job->client = MARGAY_NO_CLIENT;
   return job;
-}
-
-/* On the main thread. Bytes that no work has used go back by the control thread. */
-void
-margay_job_free (margay_job_t *job)
-{
-  if (job->bytes.data && jobs.control && job->work != margay_work_free)
-    {
-      margay_job_t *last = margay_job_new (margay_work_free);
-      last->bytes = job->bytes;
-      jobs.waiting++; /* beyond the limit: there is no more of it than of jobs */
-      margay_control_post (jobs.control, &last->post);
-    }
-  free (job);
 }
 
 static int
@@ -123,6 +130,27 @@ done (void *argument, int answer)
     ;
 }
 
+static void
+post_now (margay_job_t *job)
+{
+  job->post = (margay_post){ .job = run, .done = done, .argument = job };
+  jobs.waiting++;
+  margay_control_post (jobs.control, &job->post);
+}
+
+/* On the main thread. Bytes that no work has used go back by the control thread. */
+void
+margay_job_free (margay_job_t *job)
+{
+  if (job->bytes.data && jobs.control && job->work != margay_work_free)
+    {
+      margay_job_t *last = margay_job_new (margay_work_free);
+      last->bytes = job->bytes;
+      post_now (last); /* beyond the limit: there are no more of these than of others */
+    }
+  free (job);
+}
+
 int
 margay_job_post (margay_job_t *job)
 {
@@ -134,9 +162,7 @@ margay_job_post (margay_job_t *job)
     return margay_job_fail (job, VNET_API_ERROR_LIMIT_EXCEEDED, "%u jobs are waiting already",
 			    jobs.waiting);
   job->options.control = jobs.control;
-  job->post = (margay_post){ .job = run, .done = done, .argument = job };
-  jobs.waiting++;
-  margay_control_post (jobs.control, &job->post);
+  post_now (job);
   return 0;
 }
 
@@ -201,7 +227,11 @@ end_jobs (vlib_main_t *vm)
     }
 }
 
-/* Also tells flows to those who listen: every 10 ms while there are any. */
+/* Also tells flows to those who listen, every 10 ms.
+ *
+ * And it sets errno: VPP reads a client's end as one where errno, of whatever call before, happens
+ * to be EAGAIN (vl_socket_read_ready, vlibmemory/socket_api.c); it then keeps a client for ever
+ * that is gone, with all that is its own, and spins. */
 static uword
 margay_jobs_fn (vlib_main_t *vm, vlib_node_runtime_t *rt, vlib_frame_t *frame)
 {
@@ -210,7 +240,8 @@ margay_jobs_fn (vlib_main_t *vm, vlib_node_runtime_t *rt, vlib_frame_t *frame)
   margay_startup (vm);
   while (1)
     {
-      vlib_process_wait_for_event_or_clock (vm, margay_main.log_flows ? 10e-3 : 60.);
+      vlib_process_wait_for_event_or_clock (vm, 10e-3);
+      errno = 0;
       vlib_process_get_events (vm, &events);
       vec_reset_length (events);
       end_jobs (vm);

@@ -28,6 +28,8 @@ static clib_error_t *
 margay_init (vlib_main_t *vm)
 {
   margay_main.log_class = vlib_log_register_class ("margay", 0);
+  /* Workers read it while it changes: it never moves. */
+  clib_bitmap_validate (margay_main.inputs, MARGAY_INTERFACES_MAX);
   for (u32 i = 0; i < MARGAY_INTERFACES_MAX; i++)
     margay_main.interface_of[i] = MARGAY_INTERFACE_UNBOUND;
   return 0;

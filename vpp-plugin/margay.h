@@ -122,7 +122,11 @@ u32 margay_interface_incarnation (u32 sw_if_index);
 void margay_interface_bound (u32 sw_if_index, u32 incarnation, u32 endpoint);
 void margay_interface_unbound (u32 sw_if_index);
 
+/* error.c: what node `from` sends to `to` goes to the node of this index instead. */
+void margay_stand_between (vlib_main_t *vm, char *from, char *to, u32 node_index);
+
 /* dpo.c */
+void margay_host_stack_interface_gone (u32 sw_if_index);
 clib_error_t *margay_host_stack_add_del (u32 table_id, u32 sw_if_index, u32 via_table_id,
 					 int is_add);
 

@@ -62,6 +62,8 @@ show_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
   vlib_cli_output (vm, "engine pushes=%lu rebuilds=%lu frames=%lu policy-traps=%lu core-traps=%lu",
 		   s.engine.pushes, s.engine.rebuilds, s.engine.frames, s.engine.policy_traps,
 		   s.engine.core_traps);
+  vlib_cli_output (vm, "flows log=%s noted=%lu lost=%lu", mm->log_flows ? "on" : "off",
+		   margay_flows_noted (), margay_flows_lost ());
   vlib_cli_output (vm, "clock %s ms=%u seconds=%u aged=%lu", mm->clock.is_fixed ? "fixed" : "auto",
 		   margay_now_ms (vm), margay_now_seconds (), margay_sessions_aged ());
   return 0;

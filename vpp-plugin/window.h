@@ -149,7 +149,7 @@ margay_reply (vlib_main_t *vm, vlib_buffer_t *b, const u8 *window, u32 length)
   if (b->flags & VLIB_BUFFER_NEXT_PRESENT)
     vlib_buffer_free_one (vm, b->next_buffer);
   b->flags &= ~(VLIB_BUFFER_NEXT_PRESENT | VLIB_BUFFER_TOTAL_LENGTH_VALID |
-		VNET_BUFFER_F_OFFLOAD | VNET_BUFFER_F_GSO);
+		VNET_BUFFER_F_OFFLOAD | VNET_BUFFER_F_GSO | MARGAY_BUFFER_MARKS);
   vnet_buffer (b)->oflags = 0;
   b->flags |= VNET_BUFFER_F_LOCALLY_ORIGINATED | MARGAY_BUFFER_F_JUDGED;
   vnet_buffer (b)->sw_if_index[VLIB_TX] = ~0;

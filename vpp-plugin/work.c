@@ -96,7 +96,7 @@ map_file (int fd, margay_bytes_t *bytes, const char **why)
   return read_all (fd, bytes);
 }
 
-/* Reads the file where there is one to read, and looks whether the bytes are those that are meant. */
+/* Reads the file where there is one to read, and looks whether the bytes are those meant. */
 static int
 fetch (margay_job_t *job, u8 sha256[32])
 {
@@ -247,7 +247,8 @@ margay_work_restore (margay_job_t *job)
     rv = fetch (job, 0);
   if (rv || job->core != beside)
     return rv;
-  int taken = margay_restore (beside->dataplane, 0, job->family, job->bytes.data, job->bytes.length);
+  int taken = margay_restore (beside->dataplane, 0, job->family, job->bytes.data,
+			      job->bytes.length);
   job->taken = clib_max (taken, 0);
   return answer (job, taken, "");
 }

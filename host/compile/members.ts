@@ -20,7 +20,7 @@ import { MARK_SHIFT, MOVED, PENDING, Trie } from "./trie.ts";
 const WALK_SHARE = 8;
 
 /** One trie and what waits in it. */
-class Side {
+export class Side {
   readonly trie: Trie;
   /** Own sets changed since the last settle(). */
   pending: number[] = [];

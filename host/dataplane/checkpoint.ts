@@ -71,7 +71,11 @@ interface SavedNames {
 }
 
 export function saveCheckpoint(dataplane: Dataplane, names: Names, nowMs: number): Uint8Array {
-  const sessions = dataplane.saveSessions(nowMs);
+  return checkpointOf(dataplane.saveSessions(nowMs), names);
+}
+
+/** The same of sessions (savedsessions.ts) that were asked for elsewhere. */
+export function checkpointOf(sessions: Uint8Array, names: Names): Uint8Array {
   const ids = new Set(savedRecords(sessions).map(backendOf));
   ids.delete(0);
   const saved: SavedNames = {
@@ -99,6 +103,17 @@ export function saveCheckpoint(dataplane: Dataplane, names: Names, nowMs: number
 export function restoreCheckpoint(
   dataplane: Dataplane, worker: number, checkpoint: Uint8Array, numbers: Numbers, nowMs: number,
 ): Restored {
+  const { sessions, restored } = renamedSessions(checkpoint, numbers);
+  const kept = restored.taken;
+  restored.taken = dataplane.restoreSessions(worker, sessions, nowMs);
+  restored.refused = kept - restored.taken;
+  return restored;
+}
+
+/** Its sessions under the new numbers; `taken` is how many there are. Throws likewise. */
+export function renamedSessions(
+  checkpoint: Uint8Array, numbers: Numbers,
+): { sessions: Uint8Array; restored: Restored } {
   const { names, sessions } = read(checkpoint);
   const restored: Restored = {
     taken: 0, endpointGone: 0, peerGone: 0, backendGone: 0, refused: 0,
@@ -109,9 +124,8 @@ export function restoreCheckpoint(
     if (gone) restored[gone]++;
     return !gone;
   });
-  restored.taken = dataplane.restoreSessions(worker, withRecords(sessions, kept), nowMs);
-  restored.refused = kept.length - restored.taken;
-  return restored;
+  restored.taken = kept.length;
+  return { sessions: withRecords(sessions, kept), restored };
 }
 
 function read(checkpoint: Uint8Array): { names: SavedNames; sessions: Uint8Array } {

@@ -51,12 +51,28 @@ export function saveSessions(memory: { bytes: Uint8Array; view: DataView }, nowM
     }
     counts.push(parts.length - before);
   }
+  return joined(parts, counts, nowMs ?? newest ?? 0);
+}
+
+/** The same of records that were asked for elsewhere, pieces of whole records by family. */
+export function savedSessions(
+  pieces: Record<4 | 6, readonly Uint8Array[]>, savedMs: number,
+): Uint8Array {
+  const counts = FAMILIES.map(({ family, bytes }) => {
+    const length = pieces[family].reduce((sum, piece) => sum + piece.length, 0);
+    if (length % bytes !== 0) throw new Error(`sessions: ${length} bytes are no whole records`);
+    return length / bytes;
+  });
+  return joined([...pieces[4], ...pieces[6]], counts, savedMs);
+}
+
+function joined(parts: readonly Uint8Array[], counts: number[], savedMs: number): Uint8Array {
   const length = parts.reduce((sum, part) => sum + part.length, SAVED_HEADER_BYTES);
   const out = new Uint8Array(length);
   const header = new DataView(out.buffer);
   header.setUint32(0, MAGIC, true);
   header.setUint32(VERSION_AT, LAYOUT_VERSION, true);
-  header.setUint32(SAVED_AT, (nowMs ?? newest ?? 0) >>> 0, true);
+  header.setUint32(SAVED_AT, savedMs >>> 0, true);
   FAMILIES.forEach(({ countAt }, i) => header.setUint32(countAt, counts[i]!, true));
   let at = SAVED_HEADER_BYTES;
   for (const part of parts) {

@@ -103,6 +103,19 @@ export class VppProcess {
     }
   }
 
+  /** VPP's process id. */
+  get pid(): number {
+    return this.child.pid!;
+  }
+
+  /** Ends it as a crash would; close() is still to be called. */
+  async kill9(): Promise<void> {
+    if (this.exited !== undefined) return;
+    const exit = new Promise<void>((done) => { this.child.once("exit", () => done()); });
+    this.kill();
+    await exit;
+  }
+
   path(name: string): string {
     return join(this.directory, name);
   }

@@ -24,9 +24,10 @@ async function open(): Promise<Dataplane> {
   program.policies.push({ name: "nothing", rules: [{ name: "none", action: "deny" }] });
   return (await started(program, BUDGETS)).dataplane;
 }
-const leave = (dataplane: Dataplane, ...all: Uint8Array[]): Result[] => dataplane.process(
-  0, all.map((bytes) => ({ interface: HOST, hook: SlotHook.Leaving, bytes })), clock,
-);
+const leaveBy = (hook: SlotHook, dataplane: Dataplane, all: Uint8Array[]): Result[] =>
+  dataplane.process(0, all.map((bytes) => ({ interface: HOST, hook, bytes })), clock);
+const leave = (dataplane: Dataplane, ...all: Uint8Array[]): Result[] =>
+  leaveBy(SlotHook.Leaving, dataplane, all);
 const said = (results: Result[]): string[] =>
   results.map((each) => `${Verdict[each.verdict]} ${Reason[each.reason]}`);
 
@@ -37,12 +38,14 @@ describe.each(CASES)("IPv$family $protocol $way", ({ family, protocol, way }) =>
     const out = sendBytes(dataplane, near, packet(spec)).bytes!;
     const back = sendBytes(dataplane, far, packet(answerTo(out, { payload: 100 }))).bytes!;
     for (const [n, whole] of [out, back].entries()) {
-      const parts = fragmentsOf(whole, 48, 500 + n);
-      const results = leave(dataplane, ...parts);
-      expect(said(results))
-        .toEqual(["Pass Established", ...parts.slice(1).map(() => "Pass Fragment")]);
-      expect(results.map((each) => each.bytes)).toEqual(parts);
-      expect(results[0]!.direction).toBe(n);
+      for (const hook of [SlotHook.Leaving, SlotHook.Copied]) {
+        const parts = fragmentsOf(whole, 48, 500 + 2 * n + hook);
+        const results = leaveBy(hook, dataplane, parts);
+        expect(said(results))
+          .toEqual(["Pass Established", ...parts.slice(1).map(() => "Pass Fragment")]);
+        expect(results.map((each) => each.bytes)).toEqual(parts);
+        expect(results[0]!.direction).toBe(n);
+      }
     }
   });
 
@@ -64,6 +67,16 @@ describe.each(CASES)("IPv$family $protocol $way", ({ family, protocol, way }) =>
 });
 
 describe.each(FAMILIES)("IPv%i", (family) => {
+  test("leaving-copied: what was made of an interface's packet opens nothing", async () => {
+    const dataplane = await open();
+    const { client, backend } = ADDRESSES[family];
+    const whole = packet({ from: client, to: backend, protocol: "udp", port: 9, payload: 100 });
+    const parts = fragmentsOf(whole, 48, 7);
+    expect(said(leaveBy(SlotHook.Copied, dataplane, [whole, ...parts])))
+      .toEqual(["Drop NoSession", "Drop NoSession", "Drop LaterFragment", "Drop LaterFragment"]);
+    expect(said(leave(dataplane, whole))).toEqual(["Pass Allowed"]);
+  });
+
   const { node, client, vip, outside } = ADDRESSES[family];
   const expired = family === 4 ? { type: 11, code: 0 } : { type: 3, code: 0 };
 

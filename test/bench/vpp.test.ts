@@ -1,14 +1,19 @@
 // The side-by-side benchmark's own parts: what it reads off VPP, what it sends, what it takes for
 // equal, and what it says where there is no VPP. Says nothing about speed.
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { checksumsHold, inOrder, onesSum, writeShuffled } from "../../bench/vpp-flows.ts";
-import { compareRewrites } from "../../bench/vpp-peers.ts";
-import { costOf, median, parseRuntime } from "../../bench/vpp-runtime.ts";
-import { readCapture } from "../../host/input/pcap.ts";
+import { buffersUsed, wrongOf, type SoakFigures } from "../../bench/soak.ts";
+import { setOf, worstRules } from "../../bench/vpp/bed.ts";
+import { CASES } from "../../bench/vpp/cases.ts";
+import { compare } from "../../bench/vpp/compare.ts";
+import {
+  checksumsHold, icmpErrors, onesSum, packetOf, type Traffic, udpFlows,
+} from "../../bench/vpp/packets.ts";
+import { longestCall } from "../../bench/vpp/push.ts";
+import { jsonOf, plot, type Row } from "../../bench/vpp/report.ts";
+import { costOf, median, parseRuntime } from "../../bench/vpp/runtime.ts";
+import { parseSplit } from "../../bench/vpp/split.ts";
+import { vppInstall } from "../../host/vpp/install.ts";
 
 const HEAD = "  Name   State   Calls   Vectors   Suspends   Packet-Clocks   Vectors/Call  ";
 const RUNTIME = `Thread 0 vpp_main (lcore 0)
@@ -27,16 +32,8 @@ margay-ip4-input            active           400     100000        0       1.50e
 pg-input                   polling           400     100000        0       5.48e1          250.00
 `;
 
-function captured(flows: number, seed: number): Uint8Array[] {
-  const folder = mkdtempSync(join(tmpdir(), "margay-bench-"));
-  try {
-    const file = join(folder, "shuffled.pcap");
-    writeShuffled(file, flows, seed);
-    return readCapture(readFileSync(file), file).packets.map((packet) => packet.bytes);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
+const TRAFFIC: Traffic = udpFlows({ family: 4, who: "vip", services: 1 });
+const EXPECTED = { passed: 8, family: 4, translated: true, services: 1 } as const;
 
 /** A packet of the benchmark as a right DNAT leaves it. */
 function rewritten(packet: Uint8Array, backend: number[]): Uint8Array {
@@ -63,7 +60,7 @@ describe("bench-vpp: the plugin's clocks beside cnat's", () => {
       packets: 100_000, clocks: 152, vectorsPerCall: 250,
       nodes: { "margay-age": 2, "margay-ip4-input": 150 },
     });
-    expect(() => costOf(nodes.slice(1), /^margay-/)).toThrow("no packet came to ip4-input");
+    expect(() => costOf(nodes.slice(1), /^margay-/)).toThrow("no packet came to ip4-input or");
   });
 
   test("median", () => {
@@ -71,32 +68,84 @@ describe("bench-vpp: the plugin's clocks beside cnat's", () => {
     expect(median([4, 1, 2, 3])).toBe(2.5);
   });
 
-  test("the shuffled capture has each flow once, whole, in an order of the seed", () => {
-    const packets = captured(70_000, 1);
-    const clients = packets.map((packet) => new DataView(packet.buffer, packet.byteOffset)
-      .getUint32(12));
-    expect(new Set(clients).size).toBe(70_000);
-    expect(Math.min(...clients)).toBe(0x0a000002);
-    expect(Math.max(...clients)).toBe(0x0a000002 + 69_999);
-    expect(clients).not.toEqual([...clients].sort((a, b) => a - b));
-    expect(packets.slice(0, 100).every(checksumsHold)).toBe(true);
-    expect(captured(100, 1)).toEqual(captured(100, 1));
-    expect(captured(100, 1)).not.toEqual(captured(100, 2));
-    expect(inOrder(70_000)).toContain("UDP: 10.0.0.2 - 10.1.17.113 -> 10.96.0.1");
+  test("a stream's packets: every flow whole, whatever fields its number is in", () => {
+    const streams = [
+      TRAFFIC, icmpErrors(), udpFlows({ family: 6, who: "vip", services: 1 }),
+      udpFlows({ family: 4, who: "vip", services: 1000 }),
+      udpFlows({ family: 4, who: "backend", services: 1 }),
+    ];
+    for (const stream of streams) {
+      const packets = [0, 1, 255, 65_536, 9_999_999].map((n) => packetOf(stream, n));
+      expect(packets.every(checksumsHold)).toBe(true);
+      expect(new Set(packets.map((packet) => packet.join())).size).toBe(packets.length);
+    }
   });
 
-  test("both peers must rewrite the same packets to one of the backends", () => {
-    const packets = captured(8, 3);
-    const first = packets.map((packet) => rewritten(packet, [192, 168, 1, 5]));
-    const mixed = packets.map((packet, i) => rewritten(packet, [192, 168, 1, i < 2 ? 6 : 5]));
-    expect(compareRewrites(first, mixed)).toMatch(/^8 packets .* the same backend for 6 of them$/);
-    expect(() => compareRewrites(packets, first)).toThrow("margay: not rewritten to a backend");
-    expect(() => compareRewrites(first, packets)).toThrow("cnat: not rewritten to a backend");
-    expect(() => compareRewrites(first, mixed.slice(1))).toThrow("no packet from");
-    expect(() => compareRewrites([], [])).toThrow("margay sent 0 packets");
+  test("both sides must rewrite the same packets to one of the backends", () => {
+    const packets = Array.from({ length: 8 }, (_, n) => packetOf(TRAFFIC, n));
+    const first = packets.map((packet) => rewritten(packet, [192, 168, 0, 0]));
+    const mixed = packets.map((packet, i) => rewritten(packet, [192, 168, 0, i < 2 ? 1 : 0]));
+    const sides = (margay: Uint8Array[], peer: Uint8Array[]) =>
+      () => compare(margay, peer, "cnat", EXPECTED);
+    expect(sides(first, mixed)()).toMatch(/^8 packets .* the same backend for 6 of them$/);
+    expect(sides(packets, first)).toThrow("margay: not rewritten to a backend");
+    expect(sides(first, packets)).toThrow("cnat: not rewritten to a backend");
+    expect(sides(first, mixed.slice(1))).toThrow("no packet from");
+    expect(sides(first.slice(1), mixed)).toThrow("8 packets expected: margay passed 7, cnat 8");
+    expect(sides([], [])).toThrow("8 packets expected: margay passed 0, cnat 0");
     const torn = first.map((packet) => Uint8Array.from(packet));
     torn[5]![40]! ^= 1;
-    expect(() => compareRewrites(torn, mixed)).toThrow("margay: not rewritten");
+    expect(sides(torn, mixed)).toThrow("margay: a checksum is wrong");
+  });
+
+  test("cases: names are told apart, worst positions are last", () => {
+    expect(new Set(CASES.map(({ name }) => name)).size).toBe(CASES.length);
+    const { rules } = worstRules(1000);
+    expect(rules).toHaveLength(1000);
+    expect(new Set(rules.map(({ source }) => source)).size).toBe(1000);
+    expect(rules.at(-1)).toEqual({ source: "11.0.0.0/9" });
+    expect(setOf(300).members.at(-1)).toBe("11.0.1.43");
+  });
+
+  test("what is printed: rows of four, a plot of all of them", () => {
+    const row: Row = {
+      case: "a < b", margayClocks: 45, peerClocks: 138, target: 0.33, peer: "cnat", ratio: 0.326,
+    };
+    expect(JSON.parse(jsonOf([row]))).toEqual({
+      rows: [{ case: "a < b", margayClocks: 45, peerClocks: 138, target: 0.33 }],
+    });
+    const drawn = plot([row, { ...row, case: "none", margayClocks: null }], "title");
+    expect(drawn).toMatch(/^<svg [^]*a &#60; b[^]*138 {2}cnat[^]*<\/svg>\n$/);
+    expect(drawn).not.toContain("none");
+  });
+
+  test("VPP's texts: the longest call, buffers in use, the parts of a packet", () => {
+    const max = "margay-ip4-input      4.69e4    256    1.82e2    8.74e1    2.56e2\n";
+    expect(longestCall(max.repeat(2), "margay-ip4-input")).toBe(46_900);
+    expect(buffersUsed([
+      "Pool Name            Index NUMA  Size  Data Size  Total  Avail  Cached   Used  ",
+      "default-numa-0         0     0   2496     2048    14336  14000    80      256  ",
+    ].join("\n"))).toBe(256);
+    expect(parseSplit("thread 0 packets 5 frames 1\nfill 9.00\n"
+      + "thread 1 packets 512 frames 2\nfill 1.25\nparse 20.00\n")).toEqual({
+      fill: 1.25, parse: 20,
+    });
+  });
+
+  test("a soak names what does not add up", () => {
+    const figures: SoakFigures = {
+      seconds: 60, packetsIn: 100, packetsOut: 90,
+      reasons: { established: 80, allowed: 10, "policy-denied": 10 }, pushes: 4,
+      inForceMs: { median: 1, p99: 2 }, interfaces: 1, sessionsMost: 10, sessionsLeft: 0,
+      buffersBefore: 0, buffersAfter: 0, residentMb: { early: 200, end: 201 },
+      samples: [], wrong: [],
+    };
+    expect(wrongOf(figures)).toEqual([]);
+    expect(wrongOf({ ...figures, packetsIn: 101, sessionsLeft: 1, buffersAfter: 3 })).toEqual([
+      "101 packets came, 90 left and 10 were dropped", "1 sessions are left",
+      "3 buffers in use, 0 before",
+    ]);
+    expect(wrongOf({ ...figures, residentMb: { early: 200, end: 300 } })).toHaveLength(1);
   });
 
   test("without VPP: status 3 and one line that says what is missing", () => {
@@ -108,4 +157,26 @@ describe("bench-vpp: the plugin's clocks beside cnat's", () => {
     expect(stdout).toBe("");
     expect(status).toBe(3);
   });
+});
+
+describe.skipIf(typeof vppInstall() === "string")("with VPP", () => {
+  test("bench-vpp: a row and its JSON come of a real run at a small size [vpp]", () => {
+    const run = (...args: string[]) => spawnSync(
+      process.execPath, ["bench/run.mjs", ...args], { encoding: "utf8", timeout: 170_000 },
+    );
+    const { status, stdout, stderr } = run(
+      "vpp", "--json", "--rounds", "1", "--ms", "50", "--case", "established, 1,000 flows",
+    );
+    expect(status, stderr).toBe(0);
+    const { rows } = JSON.parse(stdout) as { rows: Record<string, unknown>[] };
+    expect(rows.map((row) => row["case"])).toEqual([
+      "established, 1,000 flows", "established, 1,000 flows, IPv6",
+    ]);
+    for (const row of rows) {
+      expect(Object.keys(row)).toEqual(["case", "margayClocks", "peerClocks", "target"]);
+      expect(row["margayClocks"]).toBeGreaterThan(0);
+      expect(row["peerClocks"]).toBeGreaterThan(0);
+    }
+    expect(stderr).toContain("established, 1,000 flows: peer: ");
+  }, 180_000);
 });

@@ -46,8 +46,10 @@ class Moved extends Error {}
 
 interface Entry {
   type: number;
-  /** A number, or a pointer of VPP's. */
+  /** A pointer of VPP's; a gauge's number is read anew, for it changes within an epoch. */
   value: bigint;
+  /** Where the value stands, as a pointer of VPP's. */
+  at: bigint;
 }
 
 interface Directory {
@@ -148,7 +150,10 @@ export class StatsSegment {
     const entries: Entry[] = [];
     const byName = new Map<string, Entry>();
     for (let at = 0; at < bytes.length; at += ENTRY_BYTES) {
-      const entry = { type: bytes.readUInt32LE(at), value: bytes.readBigUInt64LE(at + 8) };
+      const entry = {
+        type: bytes.readUInt32LE(at), value: bytes.readBigUInt64LE(at + 8),
+        at: directory + BigInt(at + 8),
+      };
       entries.push(entry);
       if (entry.type !== Type.Empty && entry.type !== 0) {
         byName.set(textOf(bytes.subarray(at + 16, at + 16 + NAME_BYTES)), entry);
@@ -161,7 +166,7 @@ export class StatsSegment {
     switch (entry.type) {
       case Type.Scalar:
       case Type.Gauge:
-        return { kind: "gauge", value: entry.value };
+        return { kind: "gauge", value: this.bytes(this.offset(entry.at), 8).readBigUInt64LE() };
       case Type.Counters:
         return { kind: "counters", threads: this.threads(entry.value, 8).map(longs) };
       case Type.Pairs:

@@ -41,13 +41,21 @@ export interface PathCost {
   vectorsPerCall: number;
 }
 
+const inputOf = (nodes: NodeCost[]): NodeCost | undefined =>
+  nodes.find(({ name, vectors }) => vectors > 0 && /^ip[46]-input$/.test(name));
+
+/** Packets that came to an IP input node. */
+export function packetsIn(nodes: NodeCost[]): number {
+  return inputOf(nodes)?.vectors ?? 0;
+}
+
 /**
  * What the nodes whose names match cost for each packet that came in. Nodes that take no packets
  * (aging) count with all their clocks.
  */
 export function costOf(nodes: NodeCost[], names: RegExp): PathCost {
-  const input = nodes.find((node) => node.name === "ip4-input");
-  if (!input?.vectors) throw new Error("show runtime: no packet came to ip4-input");
+  const input = inputOf(nodes);
+  if (!input?.vectors) throw new Error("show runtime: no packet came to ip4-input or ip6-input");
   const mine = nodes.filter((node) => names.test(node.name) && node.clocks > 0);
   const perPacket = (node: NodeCost) => node.clocks / input.vectors;
   return {
