@@ -15,6 +15,7 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+const SETPRIV = "/usr/bin/setpriv";
 const START_SECONDS_MAX = 30;
 const COMMAND_SECONDS_MAX = 30;
 const STOP_SECONDS_MAX = 5;
@@ -70,7 +71,10 @@ export class VppProcess {
     const directory = mkdtempSync(join(tmpdir(), "margay-vpp-"));
     const configuration = join(directory, "startup.conf");
     writeFileSync(configuration, startupConfiguration(directory, options));
-    const child = spawn(program, ["-c", configuration], {
+    // Ends with us, however we end: util-linux's setpriv asks the kernel for that.
+    const guard = existsSync(SETPRIV) ? [SETPRIV, "--pdeathsig", "KILL"] : [];
+    const [command, ...words] = [...guard, program, "-c", configuration];
+    const child = spawn(command!, words, {
       cwd: directory, stdio: ["ignore", "pipe", "pipe"],
     });
     const vpp = new VppProcess(child, directory);
