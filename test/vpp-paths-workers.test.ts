@@ -63,6 +63,8 @@ describe.skipIf(skipped)("two threads", () => {
     const deadline = Date.now() + 10_000;
     while (!/memif2\/0[\s\S]*connected/.test(await graph.vpp.command("show memif memif2/0"))) {
       if (Date.now() > deadline) throw new Error("the memif does not connect");
+      // Each command holds the worker.
+      await new Promise((done) => setTimeout(done, 50));
     }
     await graph.vpp.quietly(
       "set interface rx-placement memif2/0 main", "set interface rx-placement memif1/0 worker 0");
