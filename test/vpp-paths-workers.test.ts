@@ -63,6 +63,8 @@ describe.skipIf(skipped)("two threads", () => {
     const deadline = Date.now() + 10_000;
     while (!/memif2\/0[\s\S]*connected/.test(await graph.vpp.command("show memif memif2/0"))) {
       if (Date.now() > deadline) throw new Error("the memif does not connect");
+      // Each command holds the worker.
+      await new Promise((done) => setTimeout(done, 50));
     }
     await graph.vpp.quietly(
       "set interface rx-placement memif2/0 main", "set interface rx-placement memif1/0 worker 0");
@@ -121,32 +123,32 @@ describe.skipIf(skipped)("two threads", () => {
       expect(threads(sent)).toEqual(["vpp_main"]);
     });
 
-    test("vpp-workers-fragments: a datagram's fragments arrive on both threads", async () => {
-      const whole = packet({ from, to: vip, protocol: "udp", sourcePort: ++port, payload: 200 });
-      const [first, ...rest] = fragmentsOf(whole, 64, ++identification);
-      // Later ones on the worker, the first on main; then the other way round.
-      const after = await shown(graph.sendAll([
-        { from: "second", packets: rest },
-        { from: "wire", packets: [first!], options: { destinationMac: POD_MAC } },
-      ], { awaited: 4, traced: "memif-input", ...SETTLE }));
-      expect(after.trace).toMatch(/sv-reass\S*-(handoff|hoff)/);
-      const all = after.left;
-      expect(all.map((each) => each.by)).toEqual(Array(4).fill("backend"));
-      const again = reassembled(all.map((each) => each.bytes));
-      expect(seen(again)).toMatchObject({ to: backend, port: 8080 });
-      expect(wrongChecksum(again)).toBeUndefined();
-
-      const other = packet({ from, to: world, protocol: "udp", sourcePort: ++port, payload: 200 });
-      const parts = fragmentsOf(other, 64, ++identification);
-      const { left } = await shown(graph.sendAll([
-        { from: "second", packets: parts.slice(0, 2) },
-        { from: "wire", packets: parts.slice(2), options: { destinationMac: POD_MAC } },
-      ], { awaited: 4, ...SETTLE }));
-      expect(left.map((each) => each.by)).toEqual(Array(4).fill("world"));
-      const joined = reassembled(left.map((each) => each.bytes));
-      expect(seen(joined)).toMatchObject({ from: own, to: world });
-      expect(wrongChecksum(joined)).toBeUndefined();
-    });
+    test.each([
+      ["later ones on the worker, the first on main", [1, 2, 3], [0], vip, "backend"],
+      ["the first on the worker, later ones on main", [0, 1], [2, 3], world, "world"],
+    ] as const)("vpp-workers-fragments: a datagram's fragments come together: %s",
+      async (_, onWorker, onMain, to, out) => {
+        let sent: Sent | undefined;
+        let whole: Uint8Array;
+        // VPP keeps them for 100 ms: a machine that is busy may not send them within that.
+        for (let tries = 0; tries < 5 && sent?.left.length !== 4; tries++) {
+          whole = packet({ from, to, protocol: "udp", sourcePort: ++port, payload: 200 });
+          const parts = fragmentsOf(whole, 64, ++identification);
+          const lot = (all: readonly number[]) => all.map((n) => parts[n]!);
+          sent = await shown(graph.sendAll([
+            { from: "second", packets: lot(onWorker) },
+            { from: "wire", packets: lot(onMain), options: { destinationMac: POD_MAC } },
+          ], { awaited: 4, traced: "memif-input", ...SETTLE }));
+        }
+        expect(sent!.left.map((each) => each.by)).toEqual(Array(4).fill(out));
+        expect(sent!.trace).toMatch(/sv-reass\S*-(handoff|hoff)/);
+        const again = reassembled(sent!.left.map((each) => each.bytes));
+        expect(seen(again)).toMatchObject({
+          from: to === world ? own : from, to: to === vip ? backend : world,
+        });
+        expect(again.subarray(-200)).toEqual(whole!.subarray(-200));
+        expect(wrongChecksum(again)).toBeUndefined();
+      });
 
     test("vpp-workers-many: many flows both ways at once, every answer un-NATed", async () => {
       const ports = Array.from({ length: 120 }, () => ++port);
