@@ -11,7 +11,6 @@ import { Compiler, bindRecords } from "../host/compile/program.ts";
 import { configureRecord } from "../host/compile/records.ts";
 import { concat } from "../host/dataplane/record.ts";
 import { restoreChunks, savedRecords } from "../host/dataplane/savedsessions.ts";
-import type { Program } from "../host/model/program.ts";
 import { StatsSegment, VppCallError, total } from "../host/vpp/api/index.ts";
 import type { VppClient } from "../host/vpp/api/index.ts";
 import { vppInstall } from "../host/vpp/install.ts";
@@ -19,6 +18,7 @@ import type { VppInstall } from "../host/vpp/install.ts";
 import { VppProcess } from "../host/vpp/process.ts";
 import { VppReplay } from "../host/replay/vpp.ts";
 import { Messages, clientOf, sha256 } from "./vpp-messages.ts";
+import { PROGRAM } from "./vpp-program.ts";
 
 const found = vppInstall();
 const skipped = typeof found === "string";
@@ -28,26 +28,6 @@ const coreFile = join(process.cwd(), "build/margay.wasm");
 
 const BUDGETS = {
   workers: 2, sessions4Max: 1000, sessions6Max: 1000, endpointsMax: 16, servicesMax: 16,
-};
-const PROGRAM: Program = {
-  endpoints: [
-    {
-      name: "client", kind: "workload", interfaces: [7], addresses: ["10.0.0.1", "fd00::1"],
-      egress: "web",
-    },
-    { name: "server", kind: "workload", interfaces: [3], addresses: ["10.0.1.5", "fd00::5"] },
-  ],
-  services: [{
-    name: "web", address: "10.96.0.1", port: 80, protocol: "tcp",
-    backends: [{ name: "server", address: "10.0.1.5", port: 8080 }],
-  }],
-  policies: [{
-    name: "web",
-    rules: [
-      { name: "no-telnet", action: "deny", protocol: "tcp", destinationPorts: [23] },
-      { name: "all", action: "allow" },
-    ],
-  }],
 };
 
 const clock = { nowMs: 5000, nowSeconds: 1_700_000_000 };

@@ -20,6 +20,7 @@ import { VppProcess } from "../host/vpp/process.ts";
 import { VppReplay } from "../host/replay/vpp.ts";
 import { beforeForwarding, parseTrace } from "../host/vpp/text.ts";
 import { checksumsRight } from "./packets.ts";
+import { PROGRAM } from "./vpp-program.ts";
 
 const found = vppInstall();
 const skipped = typeof found === "string";
@@ -29,26 +30,6 @@ const core = join(process.cwd(), "build/margay.wasm");
 
 const BUDGETS = {
   workers: 1, sessions4Max: 1000, sessions6Max: 1000, endpointsMax: 16, servicesMax: 16,
-};
-const PROGRAM: Program = {
-  endpoints: [
-    {
-      name: "client", kind: "workload", interfaces: [7], addresses: ["10.0.0.1", "fd00::1"],
-      egress: "web",
-    },
-    { name: "server", kind: "workload", interfaces: [3], addresses: ["10.0.1.5", "fd00::5"] },
-  ],
-  services: [{
-    name: "web", address: "10.96.0.1", port: 80, protocol: "tcp",
-    backends: [{ name: "server", address: "10.0.1.5", port: 8080 }],
-  }],
-  policies: [{
-    name: "web",
-    rules: [
-      { name: "no-telnet", action: "deny", protocol: "tcp", destinationPorts: [23] },
-      { name: "all", action: "allow" },
-    ],
-  }],
 };
 
 /** A user's module whose evaluate is this expression. */
