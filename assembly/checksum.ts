@@ -36,6 +36,6 @@ export function sumOf(at: usize, bytes: u32): u32 {
 // @ts-ignore: decorator
 @inline
 export function adjust(checksum: u32, delta: u32): u32 {
-  const sum = (checksum ^ 0xffff) + delta;
-  return ((sum + (sum >> 16)) ^ 0xffff) & 0xffff;
+  const left = i32(checksum - delta);
+  return u32(left + (left >> 31)) & 0xffff; // ~(~checksum + delta), the carry round the end
 }

@@ -27,11 +27,17 @@ export function sourceOf<F>(packet: usize): usize {
 export function destinationOf<F>(packet: usize): usize {
   return packet + (is4<F>() ? ipv4.DESTINATION : ipv6.DESTINATION);
 }
+/** 0 where two addresses are equal. */
+// @ts-ignore: decorator
+@inline
+export function unlike<F>(a: usize, b: usize): u64 {
+  if (is4<F>()) return u64(load<u32>(a) ^ load<u32>(b));
+  return (load<u64>(a) ^ load<u64>(b)) | (load<u64>(a, 8) ^ load<u64>(b, 8));
+}
 // @ts-ignore: decorator
 @inline
 export function sameAddress<F>(a: usize, b: usize): bool {
-  if (is4<F>()) return load<u32>(a) == load<u32>(b);
-  return !((load<u64>(a) ^ load<u64>(b)) | (load<u64>(a, 8) ^ load<u64>(b, 8)));
+  return !unlike<F>(a, b);
 }
 /** 0.0.0.0, or ::. */
 // @ts-ignore: decorator

@@ -12,11 +12,11 @@
 // trails must meet the new one.
 //
 // Conditions are single branches on purpose: compilers make longer chains of `&&` than they undo.
-import { adjust } from "./checksum";
+import { adjust, fold } from "./checksum";
 import { backendIn } from "./conntrack";
-import { endpointOfInterface, Endpoint, isLive } from "./endpoint";
+import { endpointOfInterface, Endpoint } from "./endpoint";
 import {
-  copyTurned, differ, endpointOf, headerOf, is4, isZero, portsOf, sameAddress, sourceOf,
+  copyTurned, differ, endpointOf, headerOf, is4, portsOf, sourceOf, unlike,
 } from "./family";
 import { Generation } from "./generation";
 import { hashTuple, scale } from "./hash";
@@ -26,15 +26,16 @@ import * as tcp from "./header/tcp";
 import * as udp from "./header/udp";
 import {
   BUCKET_BYTES, BUCKET_ENTRIES, ENDPOINTS_MAX, EndpointKind, FRAME_SLOTS, FRAME_WINDOWS,
-  GenerationFlag, LIFE_MASK, Life, NO_ENDPOINT, Reason, Rewritten, SESSION_RULE, SESSION_SEEN,
-  SESSION_STATE, SessionFlag, SLOT_BACKEND, SLOT_FLAGS, SLOT_INTERFACE, SLOT_PACKET_LENGTH,
-  SLOT_PEER, SLOT_RULE, SLOT_VERDICT, SLOT_WINDOW_LENGTH, SlotFlag, Verdict, WINDOW_BYTES,
+  GenerationFlag, LIFE_MASK, Life, NO_ENDPOINT, Reason, Rewritten, SESSION4_PROTOCOL,
+  SESSION6_PROTOCOL, SESSION_RULE, SESSION_SEEN, SESSION_STATE, SessionFlag, SLOT_BACKEND,
+  SLOT_BYTES, SLOT_FLAGS, SLOT_INTERFACE, SLOT_NEW_LENGTH, SLOT_PACKET_LENGTH, SLOT_PEER,
+  SLOT_RULE, SLOT_SESSION, SLOT_VERDICT, SLOT_WINDOW_LENGTH, SlotFlag, Verdict, WINDOW_BYTES,
 } from "./layout";
 import { prefetch } from "./lookup";
 import { BUCKETS4, ENDS, ENTRIES, HASHES, LINES, PEERS, REST } from "./packet";
-import { changesOf, deltasIn, peerOf, rewriteSum } from "./rewrite";
+import { deltasIn } from "./rewrite";
 import { root, tableOf } from "./root";
-import { keyIn, protocolIn, recordAt, tagOf, waysWith } from "./session";
+import { keyIn, recordAt, tagOf, waysWith } from "./session";
 
 /**
  * Packets whose lines are asked for at once. More than some twenty misses at a time wait for each
@@ -68,103 +69,127 @@ export function fastLane<F>(g: Generation, frame: usize, count: u32, tick: u32):
   return rest;
 }
 
-/** Is the L3 header plain and right? `head` are its first 8 bytes. */
-// @ts-ignore: decorator
-@inline
-function isPlain<F>(packet: usize, head: u64, unchecked: bool): bool {
-  if (is4<F>()) {
-    // version 4, five words; no fragment
-    if ((head & 0xff3f0000000000ff) != 0x45) return false;
-    if (!unchecked) return true;
-    return ipv4.headerSum(packet) == 0xffff && load<u8>(packet, ipv4.TIME_TO_LIVE) != 0;
-  }
-  if ((head & 0xf0) != 0x60) return false;
-  if (unchecked && head >> 56 == 0) return false;
-  return !ipv6.isMapped(packet + ipv6.SOURCE) && !ipv6.isMapped(packet + ipv6.DESTINATION);
-}
-// @ts-ignore: decorator
-@inline
-function lengthOf<F>(packet: usize): u32 {
-  const at = packet + (is4<F>() ? ipv4.TOTAL_LENGTH : ipv6.PAYLOAD_LENGTH);
-  const length = (u32(load<u8>(at)) << 8) | u32(load<u8>(at, 1));
-  return is4<F>() ? length : length + ipv6.HEADER_BYTES;
-}
 // @ts-ignore: decorator
 @inline
 function protocolOf<F>(packet: usize): u32 {
   return u32(load<u8>(packet, is4<F>() ? ipv4.PROTOCOL : ipv6.NEXT_HEADER));
 }
+/** The packet's length by its own header. */
+// @ts-ignore: decorator
+@inline
+function lengthOf<F>(packet: usize): u32 {
+  const at = is4<F>() ? ipv4.TOTAL_LENGTH : ipv6.PAYLOAD_LENGTH;
+  const length = (u32(load<u8>(packet, at)) << 8) | u32(load<u8>(packet, at + 1));
+  return is4<F>() ? length : length + ipv6.HEADER_BYTES;
+}
+/** Is the L3 header plain? */
+// @ts-ignore: decorator
+@inline
+function isPlain<F>(packet: usize, head: u64): bool {
+  // version 4, five words; no fragment
+  if (is4<F>()) return (head & 0xff3f0000000000ff) == 0x45;
+  if ((head & 0xf0) != 0x60) return false;
+  return !ipv6.isMapped(packet + ipv6.SOURCE) && !ipv6.isMapped(packet + ipv6.DESTINATION);
+}
+/** Checksum and TTL, where no one has looked at them yet. */
+// @ts-ignore: decorator
+@inline
+function isRight<F>(packet: usize, head: u64): bool {
+  if (!is4<F>()) return head >> 56 != 0;
+  return ipv4.headerSum(packet) == 0xffff && load<u8>(packet, ipv4.TIME_TO_LIVE) != 0;
+}
 
-/** Hash, bucket number and sender's identity of every plain packet; NOBODY for the others. */
+/** Hash, bucket number and sender's identity of every packet; NOBODY for what is not plain. */
 function parsePlain<F>(g: Generation, frame: usize, count: u32): void {
-  const endpoints = usize(g.endpoints), endpointCount = g.endpointCount;
-  const header = headerOf<F>();
-  let known: u32 = 0, own: usize = 0, uplink = false, identity: u32 = NOBODY;
-  let afterSyn = false;
   store<u32>(frame + PEERS, 0);
-  const untracked = (g.flags & GenerationFlag.Untracked) != 0;
+  let afterSyn: u32 = 0;
   let window = frame + FRAME_WINDOWS, slot = frame + FRAME_SLOTS;
   const end = frame + (usize(count) << 2);
-  for (let at = frame; at < end; slot += 32, window += WINDOW_BYTES, at += 4) {
-    store<u32>(at, NOBODY, ENDS);
-    store<u32>(at, 0, BUCKETS4);
-    const packet = window;
-    const protocol = protocolOf<F>(packet);
-    const l4 = packet + header;
-    // Before anything else is asked of it: the pipeline may still take it, whatever the lane finds.
-    const syn = load<u8>(l4, tcp.FLAGS) & <u8>tcp.SYN;
-    afterSyn = afterSyn || (protocol == tcp.PROTOCOL && syn != 0);
+  for (let at = frame; at < end;) {
+    // A run of packets from one interface.
     const index = load<u32>(slot, SLOT_INTERFACE);
-    if (index != known || identity == NOBODY) {
-      identity = NOBODY;
-      const e = endpointOfInterface(endpoints, endpointCount, index);
-      if (!e) continue;
-      known = index;
-      const sender = changetype<Endpoint>(e);
-      const isUplink = sender.kind == <u8>EndpointKind.Uplink;
-      uplink = sender.kind != <u8>EndpointKind.Workload; // whose source is not checked
-      identity = isUplink ? NO_ENDPOINT : sender.identity;
-      // Untracked policies are asked of every packet of those.
-      if (sender.inactive || (uplink && untracked)) identity = NOBODY;
-      if (sender.peer) store<u32>(frame + PEERS, 1);
-      own = e + (is4<F>() ? offsetof<Endpoint>("address4") : offsetof<Endpoint>("address6a"));
+    const e = endpointOfInterface(usize(g.endpoints), g.endpointCount, index);
+    const identity = e ? identityFor<F>(g, frame, changetype<Endpoint>(e)) : NOBODY;
+    const checked: u64 = e && changetype<Endpoint>(e).kind == <u8>EndpointKind.Workload ? -1 : 0;
+    const own = e + (is4<F>() ? offsetof<Endpoint>("address4") : offsetof<Endpoint>("address6a"));
+    while (true) {
+      const protocol = protocolOf<F>(window);
+      // Before anything else is asked of it: the pipeline may take it, whatever the lane finds.
+      if (protocol != udp.PROTOCOL) afterSyn |= mayOpen<F>(window, protocol);
+      store<u32>(at, senderOf<F>(window, slot, protocol, afterSyn, identity, own, checked), ENDS);
+      const r = root();
+      const ports = load<u32>(window + headerOf<F>());
+      const hash = hashTuple<F>(sourceOf<F>(window), ports, protocol, r.seed0, r.seed1);
+      store<u32>(at, u32(hash >> 32), HASHES);
+      store<u32>(at, scale(u32(hash >> 32), tableOf<F>().bucketCount), BUCKETS4);
+      at += 4;
+      slot += SLOT_BYTES;
+      window += WINDOW_BYTES;
+      if (at >= end) return;
+      if (load<u32>(slot, SLOT_INTERFACE) != index) break;
     }
-    const valid = u32(load<u16>(slot, SLOT_WINDOW_LENGTH));
-    if (valid > u32(WINDOW_BYTES)) continue;
-    if (valid < header + udp.HEADER_BYTES) continue;
-    const unchecked = !(load<u8>(slot, SLOT_FLAGS) & <u8>SlotFlag.Checked);
-    if (!isPlain<F>(packet, load<u64>(packet), unchecked)) {
-      afterSyn = afterSyn || (is4<F>() && (load<u8>(packet) & 15) != 5); // options
-      continue;
-    }
-    if (!uplink && !sameAddress<F>(own, sourceOf<F>(packet))) continue;
-    if (!uplink && isZero<F>(own)) continue;
-    const length = lengthOf<F>(packet);
-    if (length > load<u32>(slot, SLOT_PACKET_LENGTH)) continue;
-    if (protocol == udp.PROTOCOL) {
-      const bytes = (u32(load<u8>(l4, udp.LENGTH)) << 8) | u32(load<u8>(l4, udp.LENGTH + 1));
-      if (bytes < udp.HEADER_BYTES) continue;
-      if (header + bytes > length) continue;
-    } else {
-      if (protocol != tcp.PROTOCOL) {
-        if (!is4<F>()) afterSyn = afterSyn || ipv6.isExtension(protocol);
-        continue;
-      }
-      if (valid < header + tcp.HEADER_BYTES) continue;
-      if (afterSyn) continue;
-      const flags = u32(load<u8>(l4, tcp.FLAGS));
-      // an ACK alone, with PSH and URG as they come
-      if ((flags & (tcp.FIN | tcp.SYN | tcp.RST | tcp.ACK)) != tcp.ACK) continue;
-      const offset = tcp.headerBytes(l4);
-      if (offset < tcp.HEADER_BYTES) continue;
-      if (header + offset > length) continue;
-    }
-    store<u32>(at, identity, ENDS);
-    const r = root();
-    const hash = hashTuple<F>(sourceOf<F>(packet), load<u32>(l4), protocol, r.seed0, r.seed1);
-    store<u32>(at, u32(hash >> 32), HASHES);
-    store<u32>(at, scale(u32(hash >> 32), tableOf<F>().bucketCount), BUCKETS4);
   }
+}
+
+/** What an endpoint's plain packets bear as their sender; NOBODY where the lane takes none. */
+function identityFor<F>(g: Generation, frame: usize, e: Endpoint): u32 {
+  if (e.peer) store<u32>(frame + PEERS, 1);
+  if (e.inactive) return NOBODY;
+  if (e.kind == <u8>EndpointKind.Workload) {
+    const own = is4<F>() ? u64(e.address4) : e.address6a | e.address6b;
+    return own ? e.identity : NOBODY; // its first address alone is looked at here
+  }
+  // Untracked policies are asked of every packet of those.
+  if (g.flags & GenerationFlag.Untracked) return NOBODY;
+  return e.kind == <u8>EndpointKind.Uplink ? NO_ENDPOINT : e.identity;
+}
+
+/** Not 0 of what is no UDP where it bears a SYN, or a header too long to see it here. */
+// @ts-ignore: decorator
+@inline
+function mayOpen<F>(packet: usize, protocol: u32): u32 {
+  if (protocol != tcp.PROTOCOL) return is4<F>() ? 0 : u32(ipv6.isExtension(protocol));
+  const syn = u32(load<u8>(packet + headerOf<F>(), tcp.FLAGS)) & tcp.SYN;
+  return is4<F>() ? syn | ((u32(load<u8>(packet)) & 15) ^ 5) : syn;
+}
+
+/** The sender of a packet that is plain, TCP's flags too; NOBODY of any other. */
+// @ts-ignore: decorator
+@inline
+function senderOf<F>(
+  packet: usize, slot: usize, protocol: u32, afterSyn: u32, identity: u32, own: usize,
+  checked: u64,
+): u32 {
+  const header = headerOf<F>();
+  const l4 = packet + header;
+  const head = load<u64>(packet);
+  if (!isPlain<F>(packet, head)) return NOBODY;
+  const valid = u32(load<u16>(slot, SLOT_WINDOW_LENGTH));
+  if (valid > u32(WINDOW_BYTES)) return NOBODY;
+  if (valid < header + udp.HEADER_BYTES) return NOBODY;
+  if (!(load<u8>(slot, SLOT_FLAGS) & <u8>SlotFlag.Checked)) {
+    if (!isRight<F>(packet, head)) return NOBODY;
+  }
+  if (unlike<F>(own, sourceOf<F>(packet)) & checked) return NOBODY;
+  const length = lengthOf<F>(packet);
+  if (length > load<u32>(slot, SLOT_PACKET_LENGTH)) return NOBODY;
+  store<u32>(slot, length, SLOT_NEW_LENGTH); // whoever drops it says otherwise
+  if (protocol == udp.PROTOCOL) {
+    const bytes = (u32(load<u8>(l4, udp.LENGTH)) << 8) | u32(load<u8>(l4, udp.LENGTH + 1));
+    if (bytes < udp.HEADER_BYTES) return NOBODY;
+    if (header + bytes > length) return NOBODY;
+    return identity;
+  }
+  if (protocol != tcp.PROTOCOL) return NOBODY;
+  if (valid < header + tcp.HEADER_BYTES) return NOBODY;
+  if (afterSyn) return NOBODY;
+  const flags = u32(load<u8>(l4, tcp.FLAGS));
+  // an ACK alone, with PSH and URG as they come
+  if ((flags & (tcp.FIN | tcp.SYN | tcp.RST | tcp.ACK)) != tcp.ACK) return NOBODY;
+  const offset = tcp.headerBytes(l4);
+  if (offset < tcp.HEADER_BYTES) return NOBODY;
+  if (header + offset > length) return NOBODY;
+  return identity;
 }
 
 /** The first way of the first bucket that bears the tag; 0 for what is not plain. */
@@ -185,45 +210,57 @@ function matchPlain<F>(frame: usize, from: u32, to: u32): void {
 function carryPlain<F>(
   g: Generation, frame: usize, from: u32, to: u32, tick: u32, rest: u32,
 ): u32 {
-  const t = tableOf<F>();
   const endpoints = usize(g.endpoints), endpointCount = g.endpointCount;
-  const header = headerOf<F>();
   let listed = frame + REST + (usize(rest) << 2);
-  let packet = frame + FRAME_WINDOWS + usize(from) * WINDOW_BYTES - WINDOW_BYTES;
+  let packet = frame + FRAME_WINDOWS + usize(from) * WINDOW_BYTES;
+  let slot = frame + FRAME_SLOTS + usize(from) * SLOT_BYTES;
   const end = frame + (usize(to) << 2);
-  for (let at = frame + (usize(from) << 2); at < end; at += 4) {
-    packet += WINDOW_BYTES;
+  for (
+    let at = frame + (usize(from) << 2); at < end;
+    at += 4, slot += SLOT_BYTES, packet += WINDOW_BYTES
+  ) {
     const entry = load<u32>(at, ENTRIES);
     const direction = entry & 1;
-    const r = recordAt<F>(t, entry >> 1);
-    const key = keyIn<F>(r, direction), other = keyIn<F>(r, direction ^ 1);
-    const protocol = protocolOf<F>(packet);
+    const r = recordAt<F>(tableOf<F>(), entry >> 1);
+    const key = keyIn<F>(r, direction), other = keyIn<F>(r, 0) + keyIn<F>(r, 1) - key;
+    const facts = factsOf<F>(r);
     // Listed first, taken back when carried: one store costs less than a branch that is missed.
     store<u32>(listed, u32(packet));
     listed += 4;
     const different = differ<F>(key, sourceOf<F>(packet)) |
       u64((portsOf<F>(key) ^ load<u32>(packet, is4<F>() ? 20 : 40)) |
-        (endpointOf<F>(key) ^ load<u32>(at, ENDS)) | (protocolIn<F>(r) ^ protocol) |
+        (endpointOf<F>(key) ^ load<u32>(at, ENDS)) | ((facts ^ protocolOf<F>(packet)) & 0xff) |
         ((load<u32>(r, SESSION_STATE) & (LIFE_MASK | CLOSING)) ^ <u32>Life.Live));
     if (different) continue;
-    if (!isLive(endpoints, endpointCount, endpointOf<F>(other))) continue;
-    const slot = frame + FRAME_SLOTS + ((packet - frame - FRAME_WINDOWS) >> 2);
-    const rewritten = changesOf<F>(r);
-    // Passed on but once; and a packet that was may end the session for those behind it.
-    if (rewritten & Rewritten.ToPeer && isForPipeline(frame, r, protocol)) continue;
+    const far = endpointOf<F>(other);
+    if (far != NO_ENDPOINT) {
+      if ((far & 0xffff) >= endpointCount) continue;
+      if (load<u32>(endpoints + (usize(far & 0xffff) << 6)) != far) continue;
+    }
+    if (facts & (Rewritten.ToPeer << 8)) {
+      // Passed on but once; and a packet that was may end the session for those behind it.
+      if (isForPipeline(frame, r, facts & 0xff)) continue;
+      store<u16>(slot, u16(facts >> 16), SLOT_PEER);
+    }
     listed -= 4;
     if (load<u32>(r, SESSION_SEEN) != tick) store<u32>(r, tick, SESSION_SEEN);
-    if (rewritten & Rewritten.Header) {
-      rewritePlain<F>(packet, slot, r, other, direction, protocol, header);
-    } else if (rewritten) {
-      store<u16>(slot, u16(peerOf<F>(r)), SLOT_PEER);
+    if (facts & (Rewritten.Header << 8)) {
+      rewritePlain<F>(packet, slot, r, other, direction, facts & 0xff);
     }
     const verdict = <u32>Verdict.Pass | (<u32>Reason.Established << 8);
-    store<u32>(slot, verdict | (rewritten << 16) | (direction << 24), SLOT_VERDICT);
-    store<u64>(slot, u64(load<u32>(r, SESSION_RULE)) | (u64(r) << 32), SLOT_RULE);
-    store<u64>(slot, u64(backendIn<F>(r)) | (u64(lengthOf<F>(packet)) << 32), SLOT_BACKEND);
+    store<u32>(slot, verdict | ((facts & 0xff00) << 8) | (direction << 24), SLOT_VERDICT);
+    store<u32>(slot, load<u32>(r, SESSION_RULE), SLOT_RULE);
+    store<u32>(slot, u32(r), SLOT_SESSION);
+    store<u32>(slot, backendIn<F>(r), SLOT_BACKEND);
   }
   return u32(listed - frame - REST) >> 2;
+}
+
+/** A session's protocol, what it changes and its peer, from the low end. */
+// @ts-ignore: decorator
+@inline
+function factsOf<F>(r: usize): u32 {
+  return load<u32>(r, is4<F>() ? SESSION4_PROTOCOL : SESSION6_PROTOCOL);
 }
 
 /** Of a session that passes packets on: also TCP's second segment, which is noted as an answer. */
@@ -236,7 +273,7 @@ function isForPipeline(frame: usize, r: usize, protocol: u32): bool {
 // @ts-ignore: decorator
 @inline
 function rewritePlain<F>(
-  packet: usize, slot: usize, r: usize, other: usize, direction: u32, protocol: u32, header: u32,
+  packet: usize, slot: usize, r: usize, other: usize, direction: u32, protocol: u32,
 ): void {
   const deltas = deltasIn<F>(r, direction);
   const addresses = deltas & 0xffff;
@@ -244,9 +281,21 @@ function rewritePlain<F>(
   if (is4<F>()) {
     store<u16>(packet, u16(adjust(load<u16>(packet, 10), addresses)), ipv4.CHECKSUM);
   }
-  const l4 = packet + header;
+  const l4 = packet + headerOf<F>();
   store<u32>(l4, rotl<u32>(portsOf<F>(other), 16));
-  const isUdp = protocol == udp.PROTOCOL;
-  const field = l4 + (isUdp ? udp.CHECKSUM : tcp.CHECKSUM);
-  rewriteSum(slot, field, addresses, deltas >> 16, isUdp);
+  if (protocol == udp.PROTOCOL) {
+    const old = u32(load<u16>(l4, udp.CHECKSUM));
+    if (load<u8>(slot, SLOT_FLAGS) & <u8>SlotFlag.PartialChecksum) {
+      store<u16>(l4, u16(fold(old + addresses)), udp.CHECKSUM);
+    } else if (old != 0) {
+      const sum = adjust(old, deltas >> 16);
+      store<u16>(l4, u16(sum), udp.CHECKSUM);
+      if (sum == 0) store<u16>(l4, 0xffff, udp.CHECKSUM);
+    }
+    return;
+  }
+  const old = u32(load<u16>(l4, tcp.CHECKSUM));
+  const partial = load<u8>(slot, SLOT_FLAGS) & <u8>SlotFlag.PartialChecksum;
+  const sum = partial ? fold(old + addresses) : adjust(old, deltas >> 16);
+  store<u16>(l4, u16(sum), tcp.CHECKSUM);
 }
