@@ -15,6 +15,7 @@ import { BUCKETS4, BUCKETS6, LIST4, LIST6, Packet, packetAt, PACKETS, REST } fro
 import { classOfAddress } from "./members";
 import { FRAGMENTED, parse } from "./parser";
 import { clearStages, countStages, stagesOf } from "./policy";
+import { hashQuoted } from "./related";
 import { root, tableOf } from "./root";
 import { Slot } from "./slot";
 import { Worker } from "./worker";
@@ -139,7 +140,10 @@ export function askUntracked<F>(
 @inline
 function list<F>(p: Packet, frame: usize, n: u32): void {
   const r = root();
-  p.hash = hashTuple<F>(sourceOf<F>(p.window), p.ports, p.protocol, r.seed0, r.seed1);
+  const d = detailOf(p);
+  p.hash = d.quoted
+    ? hashQuoted<F>(p, d)
+    : hashTuple<F>(sourceOf<F>(p.window), p.ports, p.protocol, r.seed0, r.seed1);
   const at = frame + (usize(n) << 2);
   store<u32>(at, u32(changetype<usize>(p)), is4<F>() ? LIST4 : LIST6);
   const bucket = scale(u32(p.hash >> 32), tableOf<F>().bucketCount);

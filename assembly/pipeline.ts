@@ -32,6 +32,7 @@ import {
 import { clearMarks, hasMarks, markedWith, markOfClient, markOfSession, setMark } from "./order";
 import { opens } from "./parser";
 import { clearStages } from "./policy";
+import { isRelated } from "./related";
 import { fetchReplies } from "./replies";
 import { answer } from "./reply";
 import { decideRestored } from "./restored";
@@ -208,6 +209,8 @@ function decideAll<F>(
       reopened |= PASSED_ON; // later chunks are looked through too
     }
     reopened |= u32(r != 0) & isTcp & u32(opens(p));
+    // An error of a session that nothing before it in this frame may end needs no policy.
+    if (!r && !reopened && isRelated<F>(g, p)) continue;
     store<u32>(frame + SLOW + (usize(undecided) << 2), u32(changetype<usize>(p)));
     undecided++;
   }

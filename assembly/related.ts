@@ -49,8 +49,6 @@ export function carryRelated<F>(g: Generation, p: Packet): bool {
   const r = recordAt<F>(tableOf<F>(), entry >> 1);
   const direction = entry & 1;
   if (!belongs<F>(g, p, r, direction)) return false;
-  const onward = changesOf<F>(r) & <u32>Rewritten.ToPeer && direction == 0;
-  if (onward && changetype<Endpoint>(usize(p.sender)).peer) return false; // passed on but once
   p.reason = <u8>Reason.Related;
   p.session = u32(r);
   p.direction = u8(direction);
@@ -67,13 +65,32 @@ export function carryRelated<F>(g: Generation, p: Packet): bool {
   return true;
 }
 
-/** The index entry of the quoted packet turned round. Its addresses are turned for the look-up. */
-function findQuotedSession<F>(p: Packet, d: Detail): u32 {
+/** Would the session that an ICMP error quotes, as it is now, carry it? */
+export function isRelated<F>(g: Generation, p: Packet): bool {
+  const d = detailOf(p);
+  if (!d.quoted) return false;
+  const entry = findQuotedSession<F>(p, d);
+  return entry != 0 && belongs<F>(g, p, recordAt<F>(tableOf<F>(), entry >> 1), entry & 1);
+}
+
+/**
+ * The hash of the quoted packet's key turned round: an error is looked up by it, for its own key
+ * is nobody's.
+ */
+export function hashQuoted<F>(p: Packet, d: Detail): u64 {
   const pair = sourceOf<F>(usize(p.window) + usize(d.quoted));
   const s = root();
   copyTurned<F>(pair, pair);
   const hash = hashTuple<F>(pair, d.quotedPorts, d.quotedProtocol, s.seed0, s.seed1);
-  const entry = find<F>(tableOf<F>(), hash, pair, d.quotedPorts, d.quotedProtocol);
+  copyTurned<F>(pair, pair);
+  return hash;
+}
+
+/** The index entry of the quoted packet turned round. Its addresses are turned for the look-up. */
+function findQuotedSession<F>(p: Packet, d: Detail): u32 {
+  const pair = sourceOf<F>(usize(p.window) + usize(d.quoted));
+  copyTurned<F>(pair, pair);
+  const entry = find<F>(tableOf<F>(), p.hash, pair, d.quotedPorts, d.quotedProtocol);
   copyTurned<F>(pair, pair);
   return entry;
 }
@@ -83,6 +100,8 @@ function belongs<F>(g: Generation, p: Packet, r: usize, direction: u32): bool {
   if (!endsLive<F>(g, r)) return false;
   // Not judged yet under this program: a session's own packets come first.
   if (atomic.load<u32>(r, SESSION_STATE) & <u32>SessionFlag.Restored) return false;
+  const onward = changesOf<F>(r) & <u32>Rewritten.ToPeer && direction == 0;
+  if (onward && changetype<Endpoint>(usize(p.sender)).peer) return false; // passed on but once
   const key = keyIn<F>(r, direction);
   const isHost = changetype<Endpoint>(usize(p.sender)).kind == <u8>EndpointKind.Host;
   if (!isHost && endpointOf<F>(key) != p.endpoint) return false; // an uplink speaks for beyond

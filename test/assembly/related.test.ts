@@ -57,6 +57,7 @@ describe.each(CASES)("IPv$family $protocol $way", ({ family, protocol, way }) =>
             const result = sendBytes(dataplane, each.far, error);
             expect([Verdict[result.verdict], Reason[result.reason], result.direction])
               .toEqual(["Pass", "Related", 1]);
+            expect(result.stages).toEqual([]); // no policy is asked
             const got = seen(result.bytes!);
             expect(got.to).toBe(each.spec.from);
             expect(got.from).toBe(from === to ? each.spec.to : router);
