@@ -48,15 +48,6 @@ VLIB_NODE_FN (margay_ip6_error_node)
 MARGAY_REGISTER_NODE (margay_ip4_error_node, "margay-ip4-error", "ip4-lookup");
 MARGAY_REGISTER_NODE (margay_ip6_error_node, "margay-ip6-error", "ip6-lookup");
 
-void
-margay_stand_between (vlib_main_t *vm, char *from, char *to, u32 node_index)
-{
-  u32 from_index = vlib_get_node_by_name (vm, (u8 *) from)->index;
-  u32 to_index = vlib_get_node_by_name (vm, (u8 *) to)->index;
-  vlib_node_add_next_with_slot (vm, from_index, node_index,
-				vlib_node_get_next (vm, from_index, to_index));
-}
-
 static clib_error_t *
 margay_error_init (vlib_main_t *vm)
 {

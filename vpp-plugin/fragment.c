@@ -66,23 +66,8 @@ VLIB_NODE_FN (margay_ip6_fragment_node)
 }
 
 #ifndef CLIB_MARCH_VARIANT
-VLIB_REGISTER_NODE (margay_ip4_fragment_node) = {
-  .name = "margay-ip4-fragment",
-  .vector_size = sizeof (u32),
-  .format_trace = format_margay_trace,
-  .n_errors = MARGAY_N_ERRORS,
-  .error_counters = margay_error_counters,
-  .sibling_of = "margay-ip4-input",
-};
-
-VLIB_REGISTER_NODE (margay_ip6_fragment_node) = {
-  .name = "margay-ip6-fragment",
-  .vector_size = sizeof (u32),
-  .format_trace = format_margay_trace,
-  .n_errors = MARGAY_N_ERRORS,
-  .error_counters = margay_error_counters,
-  .sibling_of = "margay-ip6-input",
-};
+MARGAY_REGISTER_SIBLING (margay_ip4_fragment_node, "margay-ip4-fragment", "margay-ip4-input");
+MARGAY_REGISTER_SIBLING (margay_ip6_fragment_node, "margay-ip6-fragment", "margay-ip6-input");
 
 u8 margay_fragment_arcs[2];
 

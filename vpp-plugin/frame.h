@@ -48,17 +48,22 @@ typedef enum
   MARGAY_AT_HOST, /* interface and table stand in the buffer's DPO: host.c put them there */
 } margay_place_t;
 
+/* What all our nodes have. */
+#define MARGAY_NODE(text)                                                                         \
+  .name = text, .vector_size = sizeof (u32), .format_trace = format_margay_trace,                 \
+  .n_errors = MARGAY_N_ERRORS, .error_counters = margay_error_counters
+
 #define MARGAY_REGISTER_NODE(variable, text, lookup)                                              \
   VLIB_REGISTER_NODE (variable) = {                                                               \
-    .name = text,                                                                                 \
-    .vector_size = sizeof (u32),                                                                  \
-    .format_trace = format_margay_trace,                                                          \
+    MARGAY_NODE (text),                                                                           \
     .flags = VLIB_NODE_FLAG_TRACE_SUPPORTED,                                                      \
-    .n_errors = MARGAY_N_ERRORS,                                                                  \
-    .error_counters = margay_error_counters,                                                      \
     .n_next_nodes = MARGAY_N_NEXT,                                                                \
     .next_nodes = { [MARGAY_NEXT_DROP] = "error-drop", [MARGAY_NEXT_LOOKUP] = lookup },           \
   }
+
+/* With the next nodes of another. */
+#define MARGAY_REGISTER_SIBLING(variable, text, sibling)                                          \
+  VLIB_REGISTER_NODE (variable) = { MARGAY_NODE (text), .sibling_of = sibling }
 
 #define MARGAY_PREFETCH 8
 #define MARGAY_HOST_INTERFACE 0 /* VPP's local0 */

@@ -1,7 +1,4 @@
-/* The plugin itself: registration, the names of its errors, the opening of the dataplane.
- *
- * The engine is made on the first `margay core`, never in an init function: VPP's early
- * configuration installs its signal handlers after early init, and would replace Wasmtime's. */
+/* The plugin itself: registration, the names of its errors, its place in VPP's graph. */
 #include "margay.h"
 #include <vnet/plugin/plugin.h>
 #include <vpp/app/version.h>
@@ -23,6 +20,15 @@ vlib_error_desc_t margay_error_counters[MARGAY_N_ERRORS] = {
   X (MARGAY_ERROR_BAD_OPTIONS, "bad-options")
 };
 #undef X
+
+void
+margay_stand_between (vlib_main_t *vm, char *from, char *to, u32 node_index)
+{
+  u32 from_index = vlib_get_node_by_name (vm, (u8 *) from)->index;
+  u32 to_index = vlib_get_node_by_name (vm, (u8 *) to)->index;
+  vlib_node_add_next_with_slot (vm, from_index, node_index,
+				vlib_node_get_next (vm, from_index, to_index));
+}
 
 static clib_error_t *
 margay_init (vlib_main_t *vm)

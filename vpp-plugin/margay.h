@@ -122,7 +122,7 @@ u32 margay_interface_incarnation (u32 sw_if_index);
 void margay_interface_bound (u32 sw_if_index, u32 incarnation, u32 endpoint);
 void margay_interface_unbound (u32 sw_if_index);
 
-/* error.c: what node `from` sends to `to` goes to the node of this index instead. */
+/* margay.c: what node `from` and its siblings send to `to` goes to the node of this index instead. */
 void margay_stand_between (vlib_main_t *vm, char *from, char *to, u32 node_index);
 
 /* dpo.c */

@@ -133,14 +133,7 @@ VLIB_NODE_FN (margay_ip4_options_node)
 }
 
 #ifndef CLIB_MARCH_VARIANT
-VLIB_REGISTER_NODE (margay_ip4_options_node) = {
-  .name = "margay-ip4-options",
-  .vector_size = sizeof (u32),
-  .format_trace = format_margay_trace,
-  .n_errors = MARGAY_N_ERRORS,
-  .error_counters = margay_error_counters,
-  .sibling_of = "ip4-input",
-};
+MARGAY_REGISTER_SIBLING (margay_ip4_options_node, "margay-ip4-options", "ip4-input");
 
 margay_options_nexts_t margay_options_nexts;
 
@@ -156,8 +149,7 @@ margay_options_init (vlib_main_t *vm)
   nexts->drop = vlib_node_add_named_next (vm, input, "error-drop");
   nexts->lookup = vlib_node_add_named_next (vm, input, "ip4-lookup");
   nexts->multicast = vlib_node_add_named_next (vm, input, "ip4-mfib-forward-lookup");
-  vlib_node_add_next_with_slot (vm, input, margay_ip4_options_node.index,
-				vlib_node_get_next (vm, input, options));
+  margay_stand_between (vm, "ip4-input", "ip4-options", margay_ip4_options_node.index);
   nexts->options = vlib_node_add_next (vm, input, options);
   nexts->local = vlib_node_add_named_next (vm, input, "ip4-local");
   return 0;
