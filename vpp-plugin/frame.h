@@ -99,25 +99,42 @@ margay_is_of_interface (vlib_buffer_t *b, u32 rx)
 	 rx != MARGAY_HOST_INTERFACE && clib_bitmap_get (margay_main.inputs, rx);
 }
 
+static_always_inline u8
+margay_hook (vlib_buffer_t *b, const u8 *l3, int is_ip6, margay_place_t place)
+{
+  u32 rx = vnet_buffer (b)->sw_if_index[VLIB_RX];
+
+  switch (place)
+    {
+    case MARGAY_AT_OUTPUT:
+      if (!margay_is_of_interface (b, rx))
+	return MARGAY_SLOT_HOOK_LEAVING;
+      return margay_fragment_bits (l3, is_ip6) || margay_is_multicast (l3, is_ip6) ?
+	       MARGAY_SLOT_HOOK_COPIED :
+	       MARGAY_SLOT_HOOK_ENTERING;
+    case MARGAY_AT_LOCAL:
+      return rx == MARGAY_HOST_INTERFACE || (b->flags & VNET_BUFFER_F_LOCALLY_ORIGINATED) ?
+	       MARGAY_SLOT_HOOK_LEAVING :
+	       MARGAY_SLOT_HOOK_ENTERING;
+    case MARGAY_AT_ERROR:
+      return MARGAY_SLOT_HOOK_LEAVING;
+    case MARGAY_AT_INPUT:
+    case MARGAY_AT_HOST:
+      break;
+    }
+  return MARGAY_SLOT_HOOK_ENTERING;
+}
+
+/* Whose packet it is: what enters is its interface's, all else the host's. */
 static_always_inline void
 margay_set_origin (margay_slot *slot, vlib_buffer_t *b, const u8 *l3, int is_ip6,
 		   margay_place_t place)
 {
-  u32 rx = vnet_buffer (b)->sw_if_index[VLIB_RX];
-  int by_host = place == MARGAY_AT_OUTPUT || place == MARGAY_AT_ERROR ||
-		(place == MARGAY_AT_LOCAL && (rx == MARGAY_HOST_INTERFACE ||
-					      (b->flags & VNET_BUFFER_F_LOCALLY_ORIGINATED)));
-  int is_of_interface = place == MARGAY_AT_OUTPUT && margay_is_of_interface (b, rx);
-  int is_copied =
-    is_of_interface && (margay_fragment_bits (l3, is_ip6) || margay_is_multicast (l3, is_ip6));
-
-  if (by_host && (!is_of_interface || is_copied))
-    {
-      slot->interface_index = margay_interface_of (MARGAY_HOST_INTERFACE);
-      slot->hook = is_copied ? MARGAY_SLOT_HOOK_COPIED : MARGAY_SLOT_HOOK_LEAVING;
-    }
-  else
-    slot->interface_index = margay_interface_of (rx);
+  slot->hook = margay_hook (b, l3, is_ip6, place);
+  slot->interface_index =
+    margay_interface_of (slot->hook == MARGAY_SLOT_HOOK_ENTERING ?
+			   vnet_buffer (b)->sw_if_index[VLIB_RX] :
+			   MARGAY_HOST_INTERFACE);
 }
 
 /* Answers nonzero where a fragment is among them. */
