@@ -11,23 +11,19 @@
 static_always_inline uword
 margay_error_inline (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *frame, int is_ip6)
 {
-  vlib_buffer_t *bufs[VLIB_FRAME_SIZE], *judged[VLIB_FRAME_SIZE];
-  u16 nexts[VLIB_FRAME_SIZE], judged_nexts[VLIB_FRAME_SIZE], at[VLIB_FRAME_SIZE];
-  u32 *from = vlib_frame_vector_args (frame), n = frame->n_vectors, n_judged = 0;
+  vlib_buffer_t *bufs[VLIB_FRAME_SIZE];
+  u16 nexts[VLIB_FRAME_SIZE];
+  u32 *from = vlib_frame_vector_args (frame), n = frame->n_vectors;
+  margay_picked_t judged;
 
+  judged.n = 0;
   vlib_get_buffers (vm, from, bufs, n);
   for (u32 i = 0; i < n; i++)
     if (clib_bitmap_get (margay_main.inputs, vnet_buffer (bufs[i])->sw_if_index[VLIB_RX]))
-      {
-	at[n_judged] = i;
-	judged[n_judged++] = bufs[i];
-      }
+      margay_pick (&judged, bufs[i], i);
     else
       nexts[i] = MARGAY_NEXT_LOOKUP;
-  if (n_judged)
-    margay_judge (vm, node, judged, judged_nexts, n_judged, is_ip6, MARGAY_AT_ERROR);
-  for (u32 i = 0; i < n_judged; i++)
-    nexts[at[i]] = judged_nexts[i];
+  margay_judge_picked (vm, node, &judged, nexts, is_ip6, MARGAY_AT_ERROR);
   vlib_buffer_enqueue_to_next (vm, node, from, nexts, n);
   return n;
 }

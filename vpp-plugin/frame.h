@@ -345,4 +345,31 @@ margay_judge (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t **b, u16
     }
 }
 
+/* Those of a frame that are to be judged, while the others have their next nodes already. */
+typedef struct
+{
+  u32 n; /* 0 at first */
+  vlib_buffer_t *b[VLIB_FRAME_SIZE];
+  u16 at[VLIB_FRAME_SIZE], next[VLIB_FRAME_SIZE];
+} margay_picked_t;
+
+static_always_inline void
+margay_pick (margay_picked_t *picked, vlib_buffer_t *b, u32 at)
+{
+  picked->b[picked->n] = b;
+  picked->at[picked->n++] = at;
+}
+
+/* Their next nodes go where they stand in the frame. */
+static_always_inline void
+margay_judge_picked (vlib_main_t *vm, vlib_node_runtime_t *node, margay_picked_t *picked,
+		     u16 *nexts, int is_ip6, margay_place_t place)
+{
+  if (!picked->n)
+    return;
+  margay_judge (vm, node, picked->b, picked->next, picked->n, is_ip6, place);
+  for (u32 i = 0; i < picked->n; i++)
+    nexts[picked->at[i]] = picked->next[i];
+}
+
 #endif

@@ -12,10 +12,12 @@
 static_always_inline uword
 margay_host_inline (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *frame, int is_ip6)
 {
-  vlib_buffer_t *bufs[VLIB_FRAME_SIZE], *judged[VLIB_FRAME_SIZE];
-  u16 nexts[VLIB_FRAME_SIZE], judged_nexts[VLIB_FRAME_SIZE], at[VLIB_FRAME_SIZE];
-  u32 *from = vlib_frame_vector_args (frame), n = frame->n_vectors, n_judged = 0;
+  vlib_buffer_t *bufs[VLIB_FRAME_SIZE];
+  u16 nexts[VLIB_FRAME_SIZE];
+  u32 *from = vlib_frame_vector_args (frame), n = frame->n_vectors;
+  margay_picked_t judged;
 
+  judged.n = 0;
   vlib_get_buffers (vm, from, bufs, n);
   for (u32 i = 0; i < n; i++)
     {
@@ -24,18 +26,16 @@ margay_host_inline (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *fr
 	pool_elt_at_index (margay_hosts, vnet_buffer (b)->ip.adj_index[VLIB_TX]);
       vnet_buffer (b)->sw_if_index[VLIB_RX] = host->sw_if_index;
       vnet_buffer (b)->sw_if_index[VLIB_TX] = host->via_fib_index;
-      b->error = node->errors[MARGAY_REASON_UNKNOWN_ENDPOINT];
-      nexts[i] = MARGAY_NEXT_DROP;
       if (host->is_gone)
-	continue;
-      at[n_judged] = i;
-      judged[n_judged++] = b;
+	{
+	  b->error = node->errors[MARGAY_REASON_UNKNOWN_ENDPOINT];
+	  nexts[i] = MARGAY_NEXT_DROP;
+	}
+      else
+	margay_pick (&judged, b, i);
     }
   /* An answer's table stands for itself: that of the interface. */
-  if (n_judged)
-    margay_judge (vm, node, judged, judged_nexts, n_judged, is_ip6, MARGAY_AT_HOST);
-  for (u32 i = 0; i < n_judged; i++)
-    nexts[at[i]] = judged_nexts[i];
+  margay_judge_picked (vm, node, &judged, nexts, is_ip6, MARGAY_AT_HOST);
   vlib_buffer_enqueue_to_next (vm, node, from, nexts, n);
   return n;
 }
@@ -54,6 +54,5 @@ VLIB_NODE_FN (margay_ip6_host_node)
 
 #ifndef CLIB_MARCH_VARIANT
 MARGAY_REGISTER_NODE (margay_ip4_host_node, "margay-ip4-host", "ip4-lookup");
-
 MARGAY_REGISTER_NODE (margay_ip6_host_node, "margay-ip6-host", "ip6-lookup");
 #endif

@@ -75,7 +75,6 @@ VLIB_NODE_FN (margay_ip6_input_node)
 
 #ifndef CLIB_MARCH_VARIANT
 MARGAY_REGISTER_NODE (margay_ip4_input_node, "margay-ip4-input", "ip4-lookup");
-
 MARGAY_REGISTER_NODE (margay_ip6_input_node, "margay-ip6-input", "ip6-lookup");
 
 /* Behind the interface's own filters, before whatever ends a tunnel or forwards. */

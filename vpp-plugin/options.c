@@ -76,19 +76,23 @@ margay_begin_arc (vlib_buffer_t *b)
 
 /* Judged as at the input arc; what passes goes to the host, as ip4-options would have it. */
 static_always_inline void
-margay_judge_alerts (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t **b, u16 *next,
-		     u32 n)
+margay_judge_alerts (vlib_main_t *vm, vlib_node_runtime_t *node, margay_picked_t *alerts,
+		     u16 *nexts)
 {
-  margay_judge (vm, node, b, next, n, 0, MARGAY_AT_HOST);
-  for (u32 i = 0; i < n; i++)
+  margay_judge_picked (vm, node, alerts, nexts, 0, MARGAY_AT_HOST);
+  for (u32 i = 0; i < alerts->n; i++)
     {
-      int is_passed = next[i] == MARGAY_NEXT_LOOKUP &&
-		      !(b[i]->flags & VNET_BUFFER_F_LOCALLY_ORIGINATED);
-      if (is_passed)
-	ip_lookup_set_buffer_fib_index (ip4_main.fib_index_by_sw_if_index, b[i]);
-      next[i] = is_passed			? margay_options_nexts.local :
-		next[i] == MARGAY_NEXT_LOOKUP ? margay_options_nexts.lookup :
-						margay_options_nexts.drop;
+      vlib_buffer_t *b = alerts->b[i];
+      u16 *next = &nexts[alerts->at[i]];
+      if (*next != MARGAY_NEXT_LOOKUP)
+	*next = margay_options_nexts.drop;
+      else if (b->flags & VNET_BUFFER_F_LOCALLY_ORIGINATED) /* the program's answer */
+	*next = margay_options_nexts.lookup;
+      else
+	{
+	  ip_lookup_set_buffer_fib_index (ip4_main.fib_index_by_sw_if_index, b);
+	  *next = margay_options_nexts.local;
+	}
     }
 }
 
@@ -96,10 +100,12 @@ VLIB_NODE_FN (margay_ip4_options_node)
 (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *frame)
 {
   margay_main_t *mm = &margay_main;
-  vlib_buffer_t *bufs[VLIB_FRAME_SIZE], *alerts[VLIB_FRAME_SIZE];
-  u16 nexts[VLIB_FRAME_SIZE], alert_nexts[VLIB_FRAME_SIZE], at[VLIB_FRAME_SIZE];
-  u32 *from = vlib_frame_vector_args (frame), n = frame->n_vectors, n_alerts = 0;
+  vlib_buffer_t *bufs[VLIB_FRAME_SIZE];
+  u16 nexts[VLIB_FRAME_SIZE];
+  u32 *from = vlib_frame_vector_args (frame), n = frame->n_vectors;
+  margay_picked_t alerts;
 
+  alerts.n = 0;
   vlib_get_buffers (vm, from, bufs, n);
   for (u32 i = 0; i < n; i++)
     {
@@ -115,19 +121,11 @@ VLIB_NODE_FN (margay_ip4_options_node)
 	}
       else if (kind == OPTIONS_ROUTER_ALERT &&
 	       ((ip4_header_t *) vlib_buffer_get_current (b))->protocol == IP_PROTOCOL_IGMP)
-	{
-	  at[n_alerts] = i;
-	  alerts[n_alerts++] = b;
-	}
+	margay_pick (&alerts, b, i);
       else
 	nexts[i] = margay_begin_arc (b);
     }
-  if (n_alerts)
-    {
-      margay_judge_alerts (vm, node, alerts, alert_nexts, n_alerts);
-      for (u32 i = 0; i < n_alerts; i++)
-	nexts[at[i]] = alert_nexts[i];
-    }
+  margay_judge_alerts (vm, node, &alerts, nexts);
   vlib_buffer_enqueue_to_next (vm, node, from, nexts, n);
   return n;
 }

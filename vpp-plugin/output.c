@@ -9,8 +9,7 @@
  * interface without our arcs. What the program rewrites here goes back to the look-up, marked.
  *
  * Delivery is where the buffer is the host's. Fragments are not delivered yet: they come back
- * whole.
- * What is punted (no listener here) and redirected goes on as the packet that it was. */
+ * whole. What is punted (no listener here) and redirected goes on as the packet that it was. */
 #include "frame.h"
 
 /* Whether the whole frame is marked and goes the same way; then it does. */
@@ -51,10 +50,12 @@ static_always_inline uword
 margay_guard_inline (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *frame, int is_ip6,
 		     margay_place_t place)
 {
-  vlib_buffer_t *bufs[VLIB_FRAME_SIZE], *judged[VLIB_FRAME_SIZE];
-  u16 nexts[VLIB_FRAME_SIZE], judged_nexts[VLIB_FRAME_SIZE], at[VLIB_FRAME_SIZE];
-  u32 *from = vlib_frame_vector_args (frame), n = frame->n_vectors, unmarked = 0;
+  vlib_buffer_t *bufs[VLIB_FRAME_SIZE];
+  u16 nexts[VLIB_FRAME_SIZE];
+  u32 *from = vlib_frame_vector_args (frame), n = frame->n_vectors;
+  margay_picked_t unmarked;
 
+  unmarked.n = 0;
   vlib_get_buffers (vm, from, bufs, n);
   if (place == MARGAY_AT_OUTPUT && PREDICT_TRUE (margay_pass_frame (vm, node, bufs, from, n)))
     return n;
@@ -69,15 +70,9 @@ margay_guard_inline (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *f
 	  vnet_buffer (b)->sw_if_index[VLIB_RX] = MARGAY_HOST_INTERFACE;
 	if (place == MARGAY_AT_OUTPUT)
 	  margay_to_l3 (b);
-	at[unmarked] = i;
-	judged[unmarked++] = b;
+	margay_pick (&unmarked, b, i);
       }
-  if (unmarked)
-    {
-      margay_judge (vm, node, judged, judged_nexts, unmarked, is_ip6, place);
-      for (u32 i = 0; i < unmarked; i++)
-	nexts[at[i]] = judged_nexts[i];
-    }
+  margay_judge_picked (vm, node, &unmarked, nexts, is_ip6, place);
   vlib_buffer_enqueue_to_next (vm, node, from, nexts, n);
   return n;
 }
