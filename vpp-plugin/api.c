@@ -1,4 +1,4 @@
-/* The binary API: messages that act. Those that only read are in apiread.c.
+/* The binary API: messages that act. Those that only read are in apiread.c, flows in apiflow.c.
  *
  *   handler: look at the arguments ─► job ─► (control thread, main thread) ─► send_pushed: reply
  *                └► refused: reply at once
@@ -6,7 +6,7 @@
  * Handlers run on the main thread and are mp-safe: workers run on. What has to be done between two
  * frames takes the barrier itself. Messages are autoendian: handlers see host order. */
 #include "apisend.h"
-#include "flowlog.h"
+#include "jobs.h"
 #include <stdio.h>
 
 u16 margay_msg_id_base;
@@ -46,8 +46,7 @@ send_pushed (margay_job_t *job)
   reply->detail = job->detail;
   if (job->retval)
     clib_memcpy (reply->why, job->why, sizeof (reply->why) - 1); /* its end may be cut off */
-  vl_api_margay_stage_reply_t_endian (reply, 1);
-  vl_api_send_msg (client, (u8 *) reply);
+  MARGAY_SEND (margay_stage_reply, client, reply);
 }
 
 static margay_job_t *
@@ -188,8 +187,7 @@ vl_api_margay_upload_t_handler (vl_api_margay_upload_t *mp)
 				     mp->length, &received, why);
   reply->received = received;
   clib_memcpy (reply->why, why, sizeof (reply->why));
-  vl_api_margay_upload_reply_t_endian (reply, 1);
-  vl_api_send_msg (client, (u8 *) reply);
+  MARGAY_SEND (margay_upload_reply, client, reply);
 }
 
 static void
@@ -228,8 +226,7 @@ send_restored (margay_job_t *job)
   reply->taken = job->taken;
   if (job->retval)
     clib_memcpy (reply->why, job->why, sizeof (reply->why) - 1); /* its end may be cut off */
-  vl_api_margay_restore_reply_t_endian (reply, 1);
-  vl_api_send_msg (client, (u8 *) reply);
+  MARGAY_SEND (margay_restore_reply, client, reply);
 }
 
 static void

@@ -1,11 +1,9 @@
-/* The binary API: messages that read, and the events of the flow log.
+/* The binary API: messages that read.
  *
  * Each answers at once, from memory that workers write meanwhile; a call reads a bounded stretch of
  * the session tables, and the client asks on from its end. Only the status of the dataplane beside
  * is asked on the control thread, which may be closing it. */
 #include "apisend.h"
-#include "flow.h"
-#include "flowlog.h"
 #include "stats.h"
 #include <unistd.h>
 #define vl_endianfun
@@ -13,18 +11,6 @@
 #undef vl_endianfun
 
 #define SESSIONS_VISITED 1024 /* of the tables' records, a call */
-#define SAVE_BYTES	 MARGAY_SAVE_BYTES
-#define EVENT_FLOWS	 32
-#define EVENTS_A_TURN	 16
-#define BACKLOG_BYTES	 (1u << 20)
-
-#define SEND(type, client, message)                                                               \
-  do                                                                                              \
-    {                                                                                             \
-      vl_api_##type##_t_endian (message, 1);                                                      \
-      vl_api_send_msg (client, (u8 *) message);                                                   \
-    }                                                                                             \
-  while (0)
 
 /* ---- State ---------------------------------------------------------------------------------- */
 
@@ -65,7 +51,7 @@ send_status (u32 client_index, u32 context, const margay_status_t *s)
     }
   else
     m->retval = VNET_API_ERROR_NO_SUCH_ENTRY;
-  SEND (margay_status_get_reply, client, m);
+  MARGAY_SEND (margay_status_get_reply, client, m);
 }
 
 static void
@@ -118,7 +104,7 @@ vl_api_margay_interface_dump_t_handler (vl_api_margay_interface_dump_t *mp)
       m->enabled = clib_bitmap_get (margay_main.inputs, i);
       m->bound = i < MARGAY_INTERFACE_UNBOUND && margay_main.interface_of[i] == i;
       m->endpoint = m->bound && core ? core->endpoints[i] : MARGAY_NO_ENDPOINT;
-      SEND (margay_interface_details, client, m);
+      MARGAY_SEND (margay_interface_details, client, m);
     }
 }
 
@@ -137,7 +123,7 @@ vl_api_margay_counter_dump_t_handler (vl_api_margay_counter_dump_t *mp)
       m->reason = reason;
       m->packets = packets;
       strncpy ((char *) m->name, margay_reason_text (reason), sizeof (m->name) - 1);
-      SEND (margay_counter_details, client, m);
+      MARGAY_SEND (margay_counter_details, client, m);
     }
 }
 
@@ -156,37 +142,11 @@ vl_api_margay_trap_dump_t_handler (vl_api_margay_trap_dump_t *mp)
       m->policy_slot = kept->trap.policy_slot;
       clib_memcpy (m->message, kept->trap.message, sizeof (m->message));
       m->message[sizeof (m->message) - 1] = 0;
-      SEND (margay_trap_details, client, m);
+      MARGAY_SEND (margay_trap_details, client, m);
     }
 }
 
 /* ---- Sessions ------------------------------------------------------------------------------- */
-
-static vl_api_address_t
-address_of (const margay_flow_end_t *end, int is_ip6)
-{
-  vl_api_address_t address = { .af = is_ip6 ? ADDRESS_IP6 : ADDRESS_IP4 };
-  clib_memcpy (&address.un, end->address, is_ip6 ? 16 : 4);
-  return address;
-}
-
-#define ENDS(m, flow)                                                                             \
-  do                                                                                              \
-    {                                                                                             \
-      (m)->source = address_of (&(flow)->source, (flow)->is_ip6);                                 \
-      (m)->destination = address_of (&(flow)->destination, (flow)->is_ip6);                       \
-      (m)->to_source = address_of (&(flow)->to_source, (flow)->is_ip6);                           \
-      (m)->to_destination = address_of (&(flow)->to_destination, (flow)->is_ip6);                 \
-      (m)->source_port = (flow)->source.port;                                                     \
-      (m)->destination_port = (flow)->destination.port;                                           \
-      (m)->to_source_port = (flow)->to_source.port;                                               \
-      (m)->to_destination_port = (flow)->to_destination.port;                                     \
-      (m)->protocol = (flow)->protocol;                                                           \
-      (m)->rule = (flow)->rule;                                                                   \
-      (m)->backend = (flow)->backend;                                                             \
-      (m)->peer = (flow)->peer;                                                                   \
-    }                                                                                             \
-  while (0)
 
 static void
 send_session (vl_api_registration_t *client, u32 context, u32 number, const u8 *record, int is_ip6)
@@ -194,16 +154,16 @@ send_session (vl_api_registration_t *client, u32 context, u32 number, const u8 *
   margay_session_fields_t f;
   vl_api_margay_session_details_t *m = MARGAY_MESSAGE (
     vl_api_margay_session_details_t, VL_API_MARGAY_SESSION_DETAILS, context, 0);
-  clib_memset (&f, 0, sizeof (f));
+
   margay_session_read (&f, record, is_ip6);
-  ENDS (m, &f.flow);
+  MARGAY_ENDS (m, &f.flow);
   m->number = number;
   m->state = f.state;
   m->seen_ms = f.seen_ms;
   m->source_endpoint = f.source_endpoint;
   m->destination_endpoint = f.destination_endpoint;
   m->generation = f.generation;
-  SEND (margay_session_details, client, m);
+  MARGAY_SEND (margay_session_details, client, m);
 }
 
 static int
@@ -238,7 +198,7 @@ vl_api_margay_session_get_t_handler (vl_api_margay_session_get_t *mp)
     vl_api_margay_session_get_reply_t, VL_API_MARGAY_SESSION_GET_REPLY, mp->context, 0);
   m->retval = rv ? rv : i < end ? VNET_API_ERROR_EAGAIN : 0;
   m->cursor = m->retval == VNET_API_ERROR_EAGAIN ? i : ~0;
-  SEND (margay_session_get_reply, client, m);
+  MARGAY_SEND (margay_session_get_reply, client, m);
 }
 
 void
@@ -246,7 +206,7 @@ vl_api_margay_save_t_handler (vl_api_margay_save_t *mp)
 {
   vl_api_registration_t *client = MARGAY_CLIENT (mp->client_index);
   u32 size = mp->family == 6 ? MARGAY_SESSION6_BYTES : MARGAY_SESSION4_BYTES;
-  u8 records[SAVE_BYTES];
+  u8 records[MARGAY_SAVE_BYTES];
   u32 cursor = mp->cursor, length = 0;
   int rv = family_is_wrong (mp->family);
 
@@ -254,7 +214,7 @@ vl_api_margay_save_t_handler (vl_api_margay_save_t *mp)
     return;
   if (!rv)
     {
-      u32 room = SAVE_BYTES / size;
+      u32 room = MARGAY_SAVE_BYTES / size;
       if (mp->records_max && mp->records_max < room)
 	room = mp->records_max;
       length = margay_save_stretch (mp->family, &cursor, SESSIONS_VISITED, records, room * size);
@@ -268,122 +228,5 @@ vl_api_margay_save_t_handler (vl_api_margay_save_t *mp)
   m->now_ms = margay_now_ms (vlib_get_main ());
   m->length = length;
   clib_memcpy (m->records, records, length);
-  SEND (margay_save_reply, client, m);
-}
-
-/* ---- The flow log --------------------------------------------------------------------------- */
-
-typedef struct
-{
-  u32 client, pid;
-  u64 lost; /* by this one's slowness */
-} listener_t;
-
-static listener_t *listeners;
-
-static listener_t *
-find_listener (u32 client)
-{
-  listener_t *l;
-  vec_foreach (l, listeners)
-    if (l->client == client)
-      return l;
-  return 0;
-}
-
-int
-margay_flows_want (u32 client, u32 pid, int enable)
-{
-  listener_t *l = find_listener (client);
-
-  if (!enable)
-    {
-      margay_flows_client_gone (client);
-      return l ? 0 : VNET_API_ERROR_NO_SUCH_ENTRY;
-    }
-  if (!l)
-    {
-      listener_t new = { .client = client };
-      vec_add1 (listeners, new);
-      l = vec_end (listeners) - 1;
-    }
-  l->pid = pid;
-  margay_flows_listen (1);
-  margay_jobs_wake (); /* which tells them from now on */
-  return 0;
-}
-
-void
-margay_flows_client_gone (u32 client)
-{
-  listener_t *l = find_listener (client);
-  if (!l)
-    return;
-  vec_del1 (listeners, l - listeners);
-  if (!vec_len (listeners) && !margay_flows_shown ())
-    margay_flows_listen (0);
-}
-
-u32
-margay_flows_listeners (void)
-{
-  return vec_len (listeners);
-}
-
-static void
-fill_flow (vl_api_margay_flow_t *m, const margay_flow_t *f)
-{
-  ENDS (m, f);
-  m->time_us = f->time_us;
-  m->kind = (vl_api_margay_flow_kind_t) f->kind;
-  m->verdict = f->verdict;
-  m->reason = f->reason;
-  m->worker = f->worker;
-  m->sw_if_index = f->sw_if_index;
-  for (u32 i = 0; i < MARGAY_STAGES; i++)
-    m->stages[i] = f->stages[i];
-}
-STATIC_ASSERT (ARRAY_LEN (((vl_api_margay_flow_t *) 0)->stages) == MARGAY_STAGES,
-	       "the API tells all stages");
-
-static void
-send_flows (listener_t *l, const margay_flow_t *flows, u32 n)
-{
-  vl_api_registration_t *client = MARGAY_CLIENT (l->client);
-  if (!client)
-    return;
-  /* A client by shared memory has a queue, and to send where it is full would wait for him. */
-  if (!vl_api_can_send_msg (client) || vec_len (client->output_vector) > BACKLOG_BYTES)
-    {
-      l->lost += n;
-      return;
-    }
-  vl_api_margay_flow_event_t *m =
-    vl_msg_api_alloc_zero (sizeof (*m) + n * sizeof (vl_api_margay_flow_t));
-  m->_vl_msg_id = margay_msg_id_base + VL_API_MARGAY_FLOW_EVENT;
-  m->client_index = l->client;
-  m->pid = l->pid;
-  m->lost = margay_flows_lost () + l->lost;
-  m->count = n;
-  for (u32 i = 0; i < n; i++)
-    fill_flow (&m->flows[i], &flows[i]);
-  SEND (margay_flow_event, client, m);
-}
-
-void
-margay_flows_tell (vlib_main_t *vm)
-{
-  margay_flow_t flows[EVENT_FLOWS];
-  listener_t *l;
-  u32 n;
-
-  for (u32 turn = 0; turn < EVENTS_A_TURN; turn++)
-    {
-      n = margay_flows_read (flows, EVENT_FLOWS);
-      if (!n)
-	return;
-      margay_flows_keep (flows, n);
-      vec_foreach (l, listeners)
-	send_flows (l, flows, n);
-    }
+  MARGAY_SEND (margay_save_reply, client, m);
 }

@@ -15,7 +15,6 @@
  *
  * VPP calls this also where there is no such section, after all init functions. */
 #include "jobs.h"
-#include "flowlog.h"
 
 static margay_job_t *first; /* what `core` asks for */
 
@@ -75,7 +74,7 @@ say (margay_job_t *job)
 }
 
 void
-margay_startup (vlib_main_t *vm)
+margay_startup (void)
 {
   margay_job_t *job = first;
 

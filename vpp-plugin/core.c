@@ -6,6 +6,7 @@
  * What the closed ones have counted stays counted (stats.c). Sessions are for the client to carry
  * over: save, restore, then swap. */
 #include "jobs.h"
+#include "flow.h"
 #include "flowlog.h"
 #include "stats.h"
 

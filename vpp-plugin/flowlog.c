@@ -1,35 +1,36 @@
-/* The flow log: each worker's ring, and those who listen.
+/* The flow log: each worker's ring.
  *
  *   new, denied   from the slots of a frame, while its packets are still as they came
  *   ended         from the worker's limbo lists, where the core puts what it ends: what stands
  *                 above the record that headed the list last time. A record stays there at least
  *                 until its worker's next call, so that its keys can still be read.
  *
- * A ring has 1,024 flows and one writer; the main thread empties it every 10 ms, 32 flows an event.
- * A client that doesn't read (1 MiB is waiting for it) misses events. Both losses are counted; they
- * are the same number for all clients but for what each has missed itself. */
+ * A ring has 1,024 flows and one writer; the main thread empties it every 10 ms (jobs.c), for
+ * clients of the API (apiflow.c) and the CLI (flowshow.c). What finds a ring full is lost, and
+ * counted. */
 #include "flowlog.h"
-#include "jobs.h"
 #include "flow.h"
-#include <vnet/ip/ip.h>
 
 #define RING_FLOWS 1024u /* a power of two */
+
+/* Of a worker's limbo lists, by family. */
+typedef struct
+{
+  u32 open[2], closed[2];
+} heads_t;
 
 typedef struct
 {
   CLIB_CACHE_LINE_ALIGN_MARK (cacheline0);
   volatile u32 written; /* by the worker */
   volatile u64 lost;
-  u32 open[2], closed[2]; /* heads of the limbo lists, by family */
+  heads_t heads; /* as they were last time */
   CLIB_CACHE_LINE_ALIGN_MARK (cacheline1);
   volatile u32 read; /* by the main thread */
   margay_flow_t flows[RING_FLOWS];
 } ring_t;
 
-static struct
-{
-  ring_t *rings[MARGAY_WORKERS_MAX];
-} log;
+static ring_t *rings[MARGAY_WORKERS_MAX];
 
 static const u32 lists[2] = { MARGAY_WORKER_LIMBO4, MARGAY_WORKER_LIMBO6 };
 static const u32 tables[2] = { MARGAY_ROOT_SESSIONS4, MARGAY_ROOT_SESSIONS6 };
@@ -37,7 +38,7 @@ static const u32 tables[2] = { MARGAY_ROOT_SESSIONS4, MARGAY_ROOT_SESSIONS6 };
 static margay_flow_t *
 next_flow (u32 thread)
 {
-  ring_t *ring = log.rings[thread];
+  ring_t *ring = rings[thread];
   if (!ring)
     return 0;
   if (ring->written - __atomic_load_n (&ring->read, __ATOMIC_ACQUIRE) >= RING_FLOWS)
@@ -55,30 +56,11 @@ next_flow (u32 thread)
 static void
 write_flow (u32 thread)
 {
-  ring_t *ring = log.rings[thread];
+  ring_t *ring = rings[thread];
   __atomic_store_n (&ring->written, ring->written + 1, __ATOMIC_RELEASE);
 }
 
 /* ---- A packet ------------------------------------------------------------------------------- */
-
-static void
-read_tuple (margay_flow_end_t *from, margay_flow_end_t *to, u8 *protocol, const u8 *l3, u32 bytes,
-	    int is_ip6)
-{
-  u32 l4 = is_ip6 ? 40 : (l3[0] & 15) * 4;
-  if (bytes < (is_ip6 ? 40 : 20))
-    return;
-  *protocol = is_ip6 ? l3[6] : l3[9];
-  clib_memcpy (from->address, l3 + (is_ip6 ? 8 : 12), is_ip6 ? 16 : 4);
-  clib_memcpy (to->address, l3 + (is_ip6 ? 24 : 16), is_ip6 ? 16 : 4);
-  if ((*protocol == IP_PROTOCOL_TCP || *protocol == IP_PROTOCOL_UDP ||
-       *protocol == IP_PROTOCOL_SCTP) &&
-      bytes >= l4 + 4)
-    {
-      from->port = l3[l4] << 8 | l3[l4 + 1];
-      to->port = l3[l4 + 2] << 8 | l3[l4 + 3];
-    }
-}
 
 void
 margay_flow_note (margay_thread_t *mt, vlib_buffer_t *b, const margay_slot *slot, const u8 *window,
@@ -86,7 +68,7 @@ margay_flow_note (margay_thread_t *mt, vlib_buffer_t *b, const margay_slot *slot
 {
   u32 thread = mt - margay_main.threads;
   margay_flow_t *flow = next_flow (thread);
-  u8 protocol_after = 0;
+  u8 protocol_after;
 
   if (!flow)
     return;
@@ -102,11 +84,11 @@ margay_flow_note (margay_thread_t *mt, vlib_buffer_t *b, const margay_slot *slot
   flow->sw_if_index =
     slot->hook != MARGAY_SLOT_HOOK_ENTERING ? ~0 : vnet_buffer (b)->sw_if_index[VLIB_RX];
   clib_memcpy (flow->stages, stages, sizeof (flow->stages));
-  read_tuple (&flow->source, &flow->destination, &flow->protocol, vlib_buffer_get_current (b),
-	      b->current_length, is_ip6);
+  margay_flow_of_packet (&flow->source, &flow->destination, &flow->protocol,
+			 vlib_buffer_get_current (b), b->current_length, is_ip6);
   if (is_new && !to_peer && slot->rewritten & MARGAY_REWRITTEN_HEADER)
-    read_tuple (&flow->to_source, &flow->to_destination, &protocol_after, window,
-		slot->window_length, is_ip6);
+    margay_flow_of_packet (&flow->to_source, &flow->to_destination, &protocol_after, window,
+			   slot->window_length, is_ip6);
   else
     {
       flow->to_source = flow->source;
@@ -146,30 +128,40 @@ walk (u32 thread, const u8 *records, size_t bytes, u32 head, u32 end, int is_ip6
     }
 }
 
+static heads_t
+read_heads (const u8 *memory, u32 thread)
+{
+  const u8 *worker = memory + MARGAY_WORKERS + thread * MARGAY_WORKER_BYTES;
+  heads_t heads;
+  for (u32 f = 0; f < 2; f++)
+    {
+      heads.open[f] = *(const u32 *) (worker + lists[f]);
+      heads.closed[f] = *(const u32 *) (worker + lists[f] + 4);
+    }
+  return heads;
+}
+
 void
 margay_flows_ended (u32 thread)
 {
-  ring_t *ring = thread < MARGAY_WORKERS_MAX ? log.rings[thread] : 0;
+  ring_t *ring = thread < MARGAY_WORKERS_MAX ? rings[thread] : 0;
   size_t bytes;
 
   if (!ring || !margay_main.dataplane || thread >= margay_main.workers)
     return;
   const u8 *memory = margay_memory (margay_main.dataplane, &bytes);
-  const u8 *worker = memory + MARGAY_WORKERS + thread * MARGAY_WORKER_BYTES;
+  heads_t before = ring->heads, now = read_heads (memory, thread);
+  ring->heads = now;
   for (int f = 0; f < 2; f++)
     {
-      u32 open = *(const u32 *) (worker + lists[f]);
-      u32 closed = *(const u32 *) (worker + lists[f] + 4);
       u32 at = *(const u32 *) (memory + MARGAY_ROOT + tables[f] + MARGAY_TABLE_RECORDS);
-      u32 before = ring->open[f], closed_before = ring->closed[f];
-      ring->open[f] = open;
-      ring->closed[f] = closed;
+      int is_closed = now.closed[f] != before.closed[f];
       if (!at)
 	continue;
       /* A list that was closed since begins with what has ended since, then what was open. */
-      if (closed != closed_before)
-	walk (thread, memory + at, bytes - at, closed, before, f);
-      walk (thread, memory + at, bytes - at, open, closed != closed_before ? 0 : before, f);
+      if (is_closed)
+	walk (thread, memory + at, bytes - at, now.closed[f], before.open[f], f);
+      walk (thread, memory + at, bytes - at, now.open[f], is_closed ? 0 : before.open[f], f);
     }
 }
 
@@ -179,17 +171,9 @@ margay_flows_ended (u32 thread)
 void
 margay_flows_reset (void)
 {
-  size_t bytes;
   for (u32 w = 0; margay_main.dataplane && w < margay_main.workers; w++)
-    {
-      const u8 *worker = margay_memory (margay_main.dataplane, &bytes) + MARGAY_WORKERS +
-			 w * MARGAY_WORKER_BYTES;
-      for (u32 f = 0; log.rings[w] && f < 2; f++)
-	{
-	  log.rings[w]->open[f] = *(const u32 *) (worker + lists[f]);
-	  log.rings[w]->closed[f] = *(const u32 *) (worker + lists[f] + 4);
-	}
-    }
+    if (rings[w])
+      rings[w]->heads = read_heads (margay_memory (margay_main.dataplane, 0), w);
 }
 
 /* Rings stay once they are there: a worker may be writing. */
@@ -198,11 +182,11 @@ margay_flows_listen (int is_on)
 {
   if (is_on)
     for (u32 i = 0; i < vlib_get_n_threads () && i < MARGAY_WORKERS_MAX; i++)
-      if (!log.rings[i])
+      if (!rings[i])
 	{
 	  ring_t *ring = clib_mem_alloc_aligned (sizeof (ring_t), CLIB_CACHE_LINE_BYTES);
 	  clib_memset (ring, 0, sizeof (*ring));
-	  __atomic_store_n (&log.rings[i], ring, __ATOMIC_RELEASE);
+	  __atomic_store_n (&rings[i], ring, __ATOMIC_RELEASE);
 	}
   if (margay_main.log_flows == is_on)
     return;
@@ -218,7 +202,7 @@ margay_flows_read (margay_flow_t *flows, u32 most)
   u32 n = 0;
   for (u32 i = 0; i < MARGAY_WORKERS_MAX; i++)
     {
-      ring_t *ring = log.rings[i];
+      ring_t *ring = rings[i];
       while (ring && n < most && ring->read != __atomic_load_n (&ring->written, __ATOMIC_ACQUIRE))
 	{
 	  flows[n++] = ring->flows[ring->read % RING_FLOWS];
@@ -228,20 +212,15 @@ margay_flows_read (margay_flow_t *flows, u32 most)
   return n;
 }
 
-u64
-margay_flows_noted (void)
+margay_flow_counts_t
+margay_flows_count (void)
 {
-  u64 noted = 0;
+  margay_flow_counts_t counts = { 0 };
   for (u32 i = 0; i < MARGAY_WORKERS_MAX; i++)
-    noted += log.rings[i] ? log.rings[i]->written : 0;
-  return noted;
-}
-
-u64
-margay_flows_lost (void)
-{
-  u64 lost = 0;
-  for (u32 i = 0; i < MARGAY_WORKERS_MAX; i++)
-    lost += log.rings[i] ? log.rings[i]->lost : 0;
-  return lost;
+    if (rings[i])
+      {
+	counts.noted += rings[i]->written;
+	counts.lost += rings[i]->lost;
+      }
+  return counts;
 }

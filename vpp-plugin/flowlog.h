@@ -41,13 +41,4 @@ margay_flows_after (u32 thread)
     margay_flows_ended (thread);
 }
 
-/* flowlog.c, on the main thread: who listens */
-void margay_flows_reset (void); /* under the barrier: another dataplane */
-int margay_flows_want (u32 client, u32 pid, int enable);
-void margay_flows_client_gone (u32 client);
-void margay_flows_tell (vlib_main_t *vm);
-
-/* config.c: what startup.conf asks for, once the main loop runs */
-void margay_startup (vlib_main_t *vm);
-
 #endif

@@ -3,7 +3,6 @@
  * While it is on, the newest 256 flows are kept; `off` forgets them. Clients of the API have theirs
  * besides. */
 #include "flow.h"
-#include "flowlog.h"
 #include "jobs.h"
 
 #define KEPT 256
@@ -55,8 +54,9 @@ show_flows_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd
     vlib_cli_output (vm, "the flow log is off: margay flows on");
   for (u64 i = first; i < count; i++)
     vlib_cli_output (vm, "%U", format_margay_flow, &kept[i % KEPT]);
-  if (margay_flows_lost ())
-    vlib_cli_output (vm, "lost %lu since VPP's start", margay_flows_lost ());
+  u64 lost = margay_flows_count ().lost;
+  if (lost)
+    vlib_cli_output (vm, "lost %lu since VPP's start", lost);
   return 0;
 }
 

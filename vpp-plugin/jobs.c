@@ -6,7 +6,7 @@
  * else on any but the workers' own. It is not one of VPP's threads: nothing there may use VPP's
  * vectors or messages. */
 #include "jobs.h"
-#include "flowlog.h"
+#include "flow.h"
 #include <sys/eventfd.h>
 #include <vlib/file.h>
 
@@ -52,7 +52,7 @@ woken (clib_file_t *file)
 {
   u64 count;
   if (read (file->file_descriptor, &count, sizeof (count)) == sizeof (count))
-    vlib_process_signal_event (vlib_get_main (), margay_jobs_node.index, 1, 0);
+    margay_jobs_wake ();
   return 0;
 }
 
@@ -237,7 +237,7 @@ margay_jobs_fn (vlib_main_t *vm, vlib_node_runtime_t *rt, vlib_frame_t *frame)
 {
   uword *events = 0;
 
-  margay_startup (vm);
+  margay_startup ();
   while (1)
     {
       vlib_process_wait_for_event_or_clock (vm, 10e-3);
@@ -246,7 +246,7 @@ margay_jobs_fn (vlib_main_t *vm, vlib_node_runtime_t *rt, vlib_frame_t *frame)
       vec_reset_length (events);
       end_jobs (vm);
       if (margay_main.log_flows)
-	margay_flows_tell (vm);
+	margay_flows_tell ();
     }
   return 0;
 }

@@ -5,8 +5,8 @@
  *        (the command sleeps meanwhile, the main loop runs on)
  *
  * Jobs are worked and finished in the order they were posted. Only work() knows which dataplane is
- * meant: jobs before it in the queue may open or swap one. `margay_jobs.current` and `.beside` are
- * the control thread's own; margay_core_running() is the main thread's.
+ * meant: jobs before it in the queue may open or swap one. work.c's `current` and `beside` are the
+ * control thread's own; margay_core_running() is the main thread's.
  *
  * Limits: 1,024 jobs at a time. A client that is gone gets no reply, but what it had begun is
  * carried out. */
@@ -80,6 +80,9 @@ void margay_jobs_wake (void);
 void margay_control_cpus (clib_bitmap_t *cpus);
 format_function_t format_margay_control_cpus;
 
+/* config.c: the job that startup.conf asks for, once the main loop runs */
+void margay_startup (void);
+
 /* work.c: what there is to do, on the control thread */
 int margay_work_open (margay_job_t *job);
 int margay_work_stage (margay_job_t *job);
@@ -113,6 +116,8 @@ u32 margay_save_stretch (u32 family, u32 *cursor, u32 visits, u8 *to, u32 room);
 /* Gives a restoring job its records; else a VNET_API_ERROR, with why. */
 int margay_restore_prepare (margay_job_t *job, u32 family, u32 layout_version, const u8 *records,
 			    u32 length);
+
+/* cli.c */
 void margay_trace_set (vlib_main_t *vm, u32 packets);
 
 /* upload.c */

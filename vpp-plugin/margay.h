@@ -122,7 +122,7 @@ u32 margay_interface_incarnation (u32 sw_if_index);
 void margay_interface_bound (u32 sw_if_index, u32 incarnation, u32 endpoint);
 void margay_interface_unbound (u32 sw_if_index);
 
-/* margay.c: what node `from` and its siblings send to `to` goes to the node of this index instead. */
+/* margay.c: what node `from` and its siblings send to `to` goes to another node instead. */
 void margay_stand_between (vlib_main_t *vm, char *from, char *to, u32 node_index);
 
 /* dpo.c */
@@ -134,31 +134,6 @@ clib_error_t *margay_host_stack_add_del (u32 table_id, u32 sw_if_index, u32 via_
 u32 margay_session_records (void);
 
 /* format.c */
-const char *margay_verdict_name (u32 verdict);
-const char *margay_reason_name (u32 reason);
 format_function_t format_margay_trace;
-format_function_t format_margay_session;
-
-/* What a traced packet keeps: the verdict and both ends of the rewrite, addresses as 128 bits. */
-typedef struct
-{
-  u8 source[16], destination[16];
-  u16 source_port, destination_port; /* host order */
-} margay_trace_tuple_t;
-
-typedef struct
-{
-  u8 is_ip6, protocol, verdict, reason, rewritten, direction, hook;
-  u32 rule, backend, sw_if_index, packet_length, peer;
-  u32 stages[MARGAY_STAGES]; /* policy slot << 16 | rule, 0 = not asked */
-  margay_trace_tuple_t before, after;
-} margay_trace_t;
-
-/* A line of `show margay sessions`: a record of the IPv4 or the IPv6 table. */
-typedef struct
-{
-  const u8 *record;
-  u8 is_ip6;
-} margay_session_t;
 
 #endif

@@ -1,5 +1,5 @@
-/* Sessions as bytes: `margay save <file>`, `margay restore <file>`, and the messages' part of it;
- * and `margay trace`. The file is host/dataplane/savedsessions.ts's:
+/* Sessions as bytes: `margay save <file>`, `margay restore <file>`, and the messages' part of it.
+ * The file is host/dataplane/savedsessions.ts's:
  *
  *   0 "MGYS" | 4 layout version | 8 saved ms | 12 count 4 | 16 count 6 | 20 zeros | 32 records
  *

@@ -40,6 +40,7 @@ show_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
   margay_main_t *mm = &margay_main;
   margay_core_t *core = margay_core_running ();
+  margay_flow_counts_t flows = margay_flows_count ();
   margay_status_t s;
 
   show_inputs (vm);
@@ -63,7 +64,7 @@ show_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 		   s.engine.pushes, s.engine.rebuilds, s.engine.frames, s.engine.policy_traps,
 		   s.engine.core_traps);
   vlib_cli_output (vm, "flows log=%s noted=%lu lost=%lu", mm->log_flows ? "on" : "off",
-		   margay_flows_noted (), margay_flows_lost ());
+		   flows.noted, flows.lost);
   vlib_cli_output (vm, "clock %s ms=%u seconds=%u aged=%lu", mm->clock.is_fixed ? "fixed" : "auto",
 		   margay_now_ms (vm), margay_now_seconds (), margay_sessions_aged ());
   return 0;

@@ -4,26 +4,8 @@
  * packets judged are traced, whatever brought them. */
 #ifndef MARGAY_TRACE_H
 #define MARGAY_TRACE_H
+#include "flow.h"
 #include "window.h"
-
-static_always_inline void
-margay_trace_tuple (margay_trace_tuple_t *t, const u8 *l3, u32 bytes, int is_ip6, u8 *protocol)
-{
-  u32 l4 = is_ip6 ? 40 : (l3[0] & 15) * 4;
-  clib_memset (t, 0, sizeof (*t));
-  if (bytes < (is_ip6 ? 40 : 20))
-    return;
-  *protocol = is_ip6 ? l3[6] : l3[9];
-  clib_memcpy (t->source, l3 + (is_ip6 ? 8 : 12), is_ip6 ? 16 : 4);
-  clib_memcpy (t->destination, l3 + (is_ip6 ? 24 : 16), is_ip6 ? 16 : 4);
-  if ((*protocol == IP_PROTOCOL_TCP || *protocol == IP_PROTOCOL_UDP ||
-       *protocol == IP_PROTOCOL_SCTP) &&
-      bytes >= l4 + 4)
-    {
-      t->source_port = l3[l4] << 8 | l3[l4 + 1];
-      t->destination_port = l3[l4 + 2] << 8 | l3[l4 + 3];
-    }
-}
 
 /* Where the slot says where a packet goes on to, that stands in its window length's place; the
  * window then holds what the buffer does. */
@@ -42,11 +24,10 @@ margay_add_trace (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t *b,
 {
   margay_trace_t *t = vlib_add_trace (vm, node, b, sizeof (*t));
   u32 valid = margay_window_length (slot, b);
-  clib_memset (t->stages, 0, sizeof (t->stages));
+  clib_memset (t, 0, sizeof (*t));
   if (stages && slot->reason != MARGAY_REASON_ESTABLISHED)
     clib_memcpy (t->stages, stages, sizeof (t->stages));
   t->is_ip6 = is_ip6;
-  t->protocol = 0;
   t->verdict = slot->verdict;
   t->reason = slot->reason;
   t->rewritten = slot->rewritten;
@@ -57,12 +38,12 @@ margay_add_trace (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t *b,
   t->sw_if_index = vnet_buffer (b)->sw_if_index[VLIB_RX];
   t->packet_length = slot->packet_length;
   t->peer = slot->rewritten & MARGAY_REWRITTEN_TO_PEER ? slot->peer : 0;
-  margay_trace_tuple (&t->before, vlib_buffer_get_current (b),
-		      clib_min (valid, b->current_length), is_ip6, &t->protocol);
-  u8 protocol_after = 0; /* an answer's own may be another */
+  margay_flow_of_packet (&t->source, &t->destination, &t->protocol, vlib_buffer_get_current (b),
+			 clib_min (valid, b->current_length), is_ip6);
+  u8 protocol_after; /* an answer's own may be another */
   if (slot->verdict == MARGAY_VERDICT_REPLY)
     valid = slot->new_length;
-  margay_trace_tuple (&t->after, window, valid, is_ip6, &protocol_after);
+  margay_flow_of_packet (&t->to_source, &t->to_destination, &protocol_after, window, valid, is_ip6);
 }
 
 /* Traces the next packets that nobody traces yet, where that has been asked for of this node. */
