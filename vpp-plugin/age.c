@@ -3,9 +3,9 @@
  *   margay-process (main thread, every 10 ms) ─► interrupt ─► margay-age (input node, each worker)
  *                                                              └─► margay_age(budget)
  *
- * A process node's stack is too small for Wasm and must not be; an input node runs on its thread's
- * own stack, and in interrupt state it costs nothing between ticks. A tick visits a hundredth of
- * the tables (over all threads), so that an idle session ends at most about a second late.
+ * A process node's stack is too small for Wasm; an input node runs on its thread's own stack, and
+ * in interrupt state it costs nothing between ticks. A tick visits a hundredth of the tables (over
+ * all threads), so that an idle session ends at most about a second late.
  * With a fixed clock (`margay clock set`) nothing ages but by `margay age`: tests say when. */
 #include "flowlog.h"
 #include "stats.h"
@@ -13,21 +13,6 @@
 #define MARGAY_TICK_SECONDS   10e-3
 #define MARGAY_TICKS_PER_LAP  100
 #define MARGAY_AGE_BUDGET_MAX 131072
-
-static u32
-table_records (const u8 *memory, u32 table)
-{
-  return *(const u32 *) (memory + MARGAY_ROOT + table + MARGAY_TABLE_RECORDS_MAX);
-}
-
-u32
-margay_session_records (void)
-{
-  size_t bytes;
-  const u8 *memory = margay_memory (margay_main.dataplane, &bytes);
-  return table_records (memory, MARGAY_ROOT_SESSIONS4) +
-	 table_records (memory, MARGAY_ROOT_SESSIONS6);
-}
 
 /* With workers, the main thread takes no packets, but owns worker 0 and may hold what a session
  * ended by `margay age` left behind: it takes part. */

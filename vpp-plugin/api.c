@@ -50,9 +50,10 @@ send_pushed (margay_job_t *job)
 }
 
 static margay_job_t *
-new_job (int (*work) (margay_job_t *), u32 client, u32 context, u16 reply)
+new_job (int (*work) (margay_job_t *), void (*carry) (margay_job_t *), u32 client, u32 context,
+	 u16 reply)
 {
-  margay_job_t *job = margay_job_new (work);
+  margay_job_t *job = margay_job_new (work, carry);
   job->client = client;
   job->context = context;
   job->reply = reply;
@@ -77,19 +78,18 @@ static int
 take (margay_job_t *job, u32 upload, const u8 sha256[32])
 {
   clib_memcpy (job->sha256, sha256, 32);
-  return margay_upload_take (job->client, upload, &job->bytes, job->why, sizeof (job->why));
+  return margay_upload_take (job->client, upload, &job->bytes, job->why);
 }
 
 static void
 vl_api_margay_open_t_handler (vl_api_margay_open_t *mp)
 {
-  margay_job_t *job = new_job (margay_work_open, mp->client_index, mp->context,
+  margay_job_t *job = new_job (margay_work_open, margay_carry_open, mp->client_index, mp->context,
 			       VL_API_MARGAY_OPEN_REPLY);
-  job->carry = margay_carry_open;
   job->beside = mp->beside;
-  job->endpoint = vlib_get_n_threads ();
+  job->threads = vlib_get_n_threads ();
   job->options.memory_pages = mp->pages;
-  job->options.workers = mp->workers ? mp->workers : job->endpoint;
+  job->options.workers = mp->workers ? mp->workers : job->threads;
   job->options.huge_pages = mp->huge_pages;
   job->options.prefetch = 1;
   snprintf (job->file, sizeof (job->file), "upload %u", mp->upload);
@@ -99,7 +99,7 @@ vl_api_margay_open_t_handler (vl_api_margay_open_t *mp)
 static void
 vl_api_margay_stage_t_handler (vl_api_margay_stage_t *mp)
 {
-  margay_job_t *job = new_job (margay_work_stage, mp->client_index, mp->context,
+  margay_job_t *job = new_job (margay_work_stage, 0, mp->client_index, mp->context,
 			       VL_API_MARGAY_STAGE_REPLY);
   post (job, take (job, mp->upload, mp->sha256));
 }
@@ -107,7 +107,7 @@ vl_api_margay_stage_t_handler (vl_api_margay_stage_t *mp)
 static void
 vl_api_margay_module_t_handler (vl_api_margay_module_t *mp)
 {
-  margay_job_t *job = new_job (margay_work_module, mp->client_index, mp->context,
+  margay_job_t *job = new_job (margay_work_module, 0, mp->client_index, mp->context,
 			       VL_API_MARGAY_MODULE_REPLY);
   int rv = take (job, mp->upload, mp->sha256);
   job->slot = mp->slot;
@@ -124,7 +124,7 @@ vl_api_margay_module_t_handler (vl_api_margay_module_t *mp)
 static void
 vl_api_margay_publish_t_handler (vl_api_margay_publish_t *mp)
 {
-  margay_job_t *job = new_job (margay_work_publish, mp->client_index, mp->context,
+  margay_job_t *job = new_job (margay_work_publish, 0, mp->client_index, mp->context,
 			       VL_API_MARGAY_PUBLISH_REPLY);
   job->generation = mp->generation;
   post (job, 0);
@@ -133,39 +133,24 @@ vl_api_margay_publish_t_handler (vl_api_margay_publish_t *mp)
 static void
 vl_api_margay_bind_t_handler (vl_api_margay_bind_t *mp)
 {
-  margay_job_t *job = new_job (margay_work_bind, mp->client_index, mp->context,
+  margay_job_t *job = new_job (margay_work_bind, margay_carry_bind, mp->client_index, mp->context,
 			       VL_API_MARGAY_BIND_REPLY);
-  int rv = 0;
-  job->carry = margay_carry_bind;
-  job->sw_if_index = mp->sw_if_index;
-  job->endpoint = mp->endpoint;
-  if (!vnet_sw_if_index_is_api_valid (mp->sw_if_index))
-    rv = margay_job_fail (job, VNET_API_ERROR_INVALID_SW_IF_INDEX, "sw-if-index %u: there is none",
-			  mp->sw_if_index);
-  else if (mp->sw_if_index >= MARGAY_INTERFACE_UNBOUND)
-    rv = margay_job_fail (job, VNET_API_ERROR_INVALID_SW_IF_INDEX,
-			  "sw-if-index %u: the program knows those below %u", mp->sw_if_index,
-			  MARGAY_INTERFACE_UNBOUND);
-  else
-    job->incarnation = margay_interface_incarnation (mp->sw_if_index);
-  post (job, rv);
+  post (job, margay_bind_prepare (job, mp->sw_if_index, mp->endpoint));
 }
 
 static void
 vl_api_margay_swap_t_handler (vl_api_margay_swap_t *mp)
 {
-  margay_job_t *job = new_job (margay_work_swap, mp->client_index, mp->context,
+  margay_job_t *job = new_job (margay_work_swap, margay_carry_swap, mp->client_index, mp->context,
 			       VL_API_MARGAY_SWAP_REPLY);
-  job->carry = margay_carry_swap;
   post (job, 0);
 }
 
 static void
 vl_api_margay_discard_t_handler (vl_api_margay_discard_t *mp)
 {
-  margay_job_t *job = new_job (margay_work_discard, mp->client_index, mp->context,
-			       VL_API_MARGAY_DISCARD_REPLY);
-  job->carry = margay_carry_discard;
+  margay_job_t *job = new_job (margay_work_discard, margay_carry_discard, mp->client_index,
+			       mp->context, VL_API_MARGAY_DISCARD_REPLY);
   post (job, 0);
 }
 
@@ -232,7 +217,8 @@ send_restored (margay_job_t *job)
 static void
 vl_api_margay_restore_t_handler (vl_api_margay_restore_t *mp)
 {
-  margay_job_t *job = new_job (margay_work_restore, mp->client_index, mp->context, 0);
+  margay_job_t *job = new_job (margay_work_restore, margay_carry_restore, mp->client_index,
+			       mp->context, 0);
   job->finish = send_restored;
   post (job, margay_restore_prepare (job, mp->family, mp->layout_version, mp->records, mp->length));
 }

@@ -74,7 +74,7 @@ vl_api_margay_status_get_t_handler (vl_api_margay_status_get_t *mp)
       send_status (mp->client_index, mp->context, core ? &status : 0);
       return;
     }
-  margay_job_t *job = margay_job_new (margay_work_status);
+  margay_job_t *job = margay_job_new (margay_work_status, 0);
   job->client = mp->client_index;
   job->context = mp->context;
   job->finish = finish_status;
@@ -205,7 +205,7 @@ void
 vl_api_margay_save_t_handler (vl_api_margay_save_t *mp)
 {
   vl_api_registration_t *client = MARGAY_CLIENT (mp->client_index);
-  u32 size = mp->family == 6 ? MARGAY_SESSION6_BYTES : MARGAY_SESSION4_BYTES;
+  u32 size = margay_session_bytes (mp->family);
   u8 records[MARGAY_SAVE_BYTES];
   u32 cursor = mp->cursor, length = 0;
   int rv = family_is_wrong (mp->family);

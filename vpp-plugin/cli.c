@@ -11,9 +11,8 @@
 #include "flowlog.h"
 #include "stats.h"
 
-/* A file's name, the next word of the input, into the job. */
-static clib_error_t *
-file_name (unformat_input_t *input, margay_job_t *job)
+clib_error_t *
+margay_file_name (unformat_input_t *input, margay_job_t *job)
 {
   u8 *name = 0;
   clib_error_t *error = 0;
@@ -27,8 +26,8 @@ file_name (unformat_input_t *input, margay_job_t *job)
   return error;
 }
 
-static clib_error_t *
-check_core (void)
+clib_error_t *
+margay_check_core (void)
 {
   return margay_main.dataplane ?
 	   0 :
@@ -44,12 +43,11 @@ unknown_input (unformat_input_t *input)
 static clib_error_t *
 core_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
-  margay_job_t *job = margay_job_new (margay_work_open);
+  margay_job_t *job = margay_job_new (margay_work_open, margay_carry_open);
   margay_options *options = &job->options;
-  clib_error_t *error = file_name (input, job);
+  clib_error_t *error = margay_file_name (input, job);
 
-  job->carry = margay_carry_open;
-  job->endpoint = options->workers = vlib_get_n_threads ();
+  job->threads = options->workers = vlib_get_n_threads ();
   options->prefetch = options->huge_pages = 1;
   while (!error && unformat_check_input (input) != UNFORMAT_END_OF_INPUT)
     {
@@ -86,11 +84,11 @@ VLIB_CLI_COMMAND (core_command, static) = {
 static clib_error_t *
 records_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
-  margay_job_t *job = margay_job_new (margay_work_stage);
-  clib_error_t *error = check_core ();
+  margay_job_t *job = margay_job_new (margay_work_stage, 0);
+  clib_error_t *error = margay_check_core ();
 
   if (!error)
-    error = file_name (input, job);
+    error = margay_file_name (input, job);
   if (!error)
     error = margay_job_await (vm, job);
   if (!error)
@@ -109,8 +107,8 @@ VLIB_CLI_COMMAND (records_command, static) = {
 static clib_error_t *
 module_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
-  margay_job_t *job = margay_job_new (margay_work_module);
-  clib_error_t *error = check_core ();
+  margay_job_t *job = margay_job_new (margay_work_module, 0);
+  clib_error_t *error = margay_check_core ();
 
   job->kind = MARGAY_SLOT_STATE_GENERATED;
   if (!error && (!unformat (input, "%u", &job->slot) || job->slot == 0 ||
@@ -120,7 +118,7 @@ module_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
   if (!error && unformat (input, "user"))
     job->kind = MARGAY_SLOT_STATE_USER;
   if (!error)
-    error = file_name (input, job);
+    error = margay_file_name (input, job);
   if (!error)
     error = margay_job_await (vm, job);
   if (!error)
@@ -139,8 +137,8 @@ VLIB_CLI_COMMAND (module_command, static) = {
 static clib_error_t *
 publish_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
-  margay_job_t *job = margay_job_new (margay_work_publish);
-  clib_error_t *error = check_core ();
+  margay_job_t *job = margay_job_new (margay_work_publish, 0);
+  clib_error_t *error = margay_check_core ();
 
   if (!error && !unformat (input, "%u", &job->generation))
     error = clib_error_return (0, "expected a generation's number");
@@ -162,24 +160,19 @@ VLIB_CLI_COMMAND (publish_command, static) = {
 static clib_error_t *
 bind_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
-  margay_job_t *job = margay_job_new (margay_work_bind);
-  clib_error_t *error = check_core ();
+  margay_job_t *job = margay_job_new (margay_work_bind, margay_carry_bind);
+  clib_error_t *error = margay_check_core ();
+  u32 sw_if_index = ~0, endpoint = MARGAY_NO_ENDPOINT;
 
-  job->carry = margay_carry_bind;
-  job->endpoint = MARGAY_NO_ENDPOINT;
-  if (!error && !unformat (input, "%U", unformat_vnet_sw_interface, vnet_get_main (),
-			   &job->sw_if_index))
+  if (!error &&
+      !unformat (input, "%U", unformat_vnet_sw_interface, vnet_get_main (), &sw_if_index))
     error = clib_error_return (0, "unknown interface `%U'", format_unformat_error, input);
-  if (!error && !unformat (input, "none") && !unformat (input, "%u", &job->endpoint))
+  if (!error && !unformat (input, "none") && !unformat (input, "%u", &endpoint))
     error = clib_error_return (0, "expected an endpoint's index, or none");
-  if (!error && job->sw_if_index >= MARGAY_INTERFACE_UNBOUND)
-    error = clib_error_return (0, "sw-if-index %u: the program knows those below %u",
-			       job->sw_if_index, MARGAY_INTERFACE_UNBOUND);
+  if (!error && margay_bind_prepare (job, sw_if_index, endpoint))
+    error = clib_error_return (0, "%s", job->why);
   if (!error)
-    {
-      job->incarnation = margay_interface_incarnation (job->sw_if_index);
-      error = margay_job_await (vm, job);
-    }
+    error = margay_job_await (vm, job);
   if (!error)
     vlib_cli_output (vm, "interface bound: sw-if-index %u to endpoint %d", job->sw_if_index,
 		     (i32) job->endpoint);
@@ -197,8 +190,7 @@ VLIB_CLI_COMMAND (bind_command, static) = {
 static clib_error_t *
 swap_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
-  margay_job_t *job = margay_job_new (margay_work_swap);
-  job->carry = margay_carry_swap;
+  margay_job_t *job = margay_job_new (margay_work_swap, margay_carry_swap);
   clib_error_t *error = margay_job_await (vm, job);
   if (!error)
     vlib_cli_output (vm, "core swapped: generation %u",
@@ -217,8 +209,7 @@ VLIB_CLI_COMMAND (swap_command, static) = {
 static clib_error_t *
 discard_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
-  margay_job_t *job = margay_job_new (margay_work_discard);
-  job->carry = margay_carry_discard;
+  margay_job_t *job = margay_job_new (margay_work_discard, margay_carry_discard);
   clib_error_t *error = margay_job_await (vm, job);
   if (!error)
     vlib_cli_output (vm, "core discarded");
@@ -272,8 +263,7 @@ input_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
   clib_error_t *error;
 
   if (!unformat (input, "%U", unformat_vnet_sw_interface, vnet_get_main (), &sw_if_index))
-    return clib_error_return (0, "unknown interface `%U'",
-			      format_unformat_error, input);
+    return clib_error_return (0, "unknown interface `%U'", format_unformat_error, input);
   is_enable = !unformat (input, "disable");
   error = margay_input_enable (sw_if_index, is_enable);
   if (!error)
@@ -324,7 +314,7 @@ static clib_error_t *
 age_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
   u32 ms, budget, ended = 0;
-  clib_error_t *error = check_core ();
+  clib_error_t *error = margay_check_core ();
 
   if (error)
     return error;

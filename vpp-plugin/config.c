@@ -52,8 +52,9 @@ margay_config (vlib_main_t *vm, unformat_input_t *input)
   if (!file)
     return 0;
   if (vec_len (file) >= sizeof (first->file))
-    return clib_error_return (0, "margay: core: a name of %u bytes", vec_len (file));
-  first = margay_job_new (margay_work_open);
+    return clib_error_return (0, "margay: core %v: a name of more than %u bytes", file,
+			      sizeof (first->file) - 1);
+  first = margay_job_new (margay_work_open, margay_carry_open);
   clib_memcpy (first->file, file, vec_len (file));
   vec_free (file);
   first->options.memory_pages = pages;
@@ -81,10 +82,9 @@ margay_startup (void)
   first = 0;
   if (!job)
     return;
-  job->carry = margay_carry_open;
   job->finish = say;
   job->options.prefetch = 1;
-  job->endpoint = job->options.workers = vlib_get_n_threads ();
+  job->threads = job->options.workers = vlib_get_n_threads ();
   if (margay_job_post (job))
     {
       say (job);

@@ -51,8 +51,8 @@ margay_carry_open (margay_job_t *job)
   vlib_process_signal_event (vm, margay_process_node.index, 1, 0);
 }
 
-static void
-free_core (margay_job_t *job)
+void
+margay_carry_discard (margay_job_t *job)
 {
   free (job->core);
 }
@@ -77,14 +77,29 @@ margay_carry_swap (margay_job_t *job)
       margay_interface_unbound (i);
   vlib_worker_thread_barrier_release (vm);
 
-  margay_job_t *last = margay_job_new (margay_work_discard);
+  margay_job_t *last = margay_job_new (margay_work_discard, margay_carry_discard);
   last->replaced = job->replaced;
-  last->carry = free_core;
   if (margay_job_post (last)) /* the queue is full: it stays open, and this is said */
     {
       vlib_log_err (margay_main.log_class, "%s: not closed: %s", job->replaced->file, last->why);
       margay_job_free (last);
     }
+}
+
+int
+margay_bind_prepare (margay_job_t *job, u32 sw_if_index, u32 endpoint)
+{
+  job->sw_if_index = sw_if_index;
+  job->endpoint = endpoint;
+  if (!vnet_sw_interface_is_api_valid (vnet_get_main (), sw_if_index))
+    return margay_job_fail (job, VNET_API_ERROR_INVALID_SW_IF_INDEX,
+			    "sw-if-index %u: there is none", sw_if_index);
+  if (sw_if_index >= MARGAY_INTERFACE_UNBOUND)
+    return margay_job_fail (job, VNET_API_ERROR_INVALID_SW_IF_INDEX,
+			    "sw-if-index %u: the program knows those below %u", sw_if_index,
+			    MARGAY_INTERFACE_UNBOUND);
+  job->incarnation = margay_interface_incarnation (sw_if_index);
+  return 0;
 }
 
 void
@@ -115,12 +130,6 @@ margay_carry_restore (margay_job_t *job)
   margay_flows_after (thread);
 }
 
-void
-margay_carry_discard (margay_job_t *job)
-{
-  free_core (job);
-}
-
 /* What it had opened beside goes with it. */
 void
 margay_client_gone (u32 client)
@@ -128,9 +137,8 @@ margay_client_gone (u32 client)
   margay_uploads_abandon (client);
   if (!running)
     return;
-  margay_job_t *job = margay_job_new (margay_work_discard);
+  margay_job_t *job = margay_job_new (margay_work_discard, margay_carry_discard);
   job->client = client;
-  job->carry = free_core;
   if (margay_job_post (job))
     margay_job_free (job);
 }

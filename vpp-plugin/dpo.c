@@ -147,7 +147,7 @@ margay_host_stack_add_del (u32 table_id, u32 sw_if_index, u32 via_table_id, int 
 	return clib_error_return (0, "table %u: has a host stack already", table_id);
     }
   if (is_add && !vnet_sw_interface_is_valid (vnet_get_main (), sw_if_index))
-    return clib_error_return (0, "sw_if_index %u: no such interface", sw_if_index);
+    return clib_error_return (0, "sw-if-index %u: no such interface", sw_if_index);
   for (int is_ip6 = 0; is_ip6 < 2; is_ip6++)
     {
       margay_host_t *host = host_of_table (table_id, is_ip6);

@@ -116,7 +116,7 @@ note_ended (u32 thread, const u8 *record, int is_ip6)
 static void
 walk (u32 thread, const u8 *records, size_t bytes, u32 head, u32 end, int is_ip6)
 {
-  u32 size = is_ip6 ? MARGAY_SESSION6_BYTES : MARGAY_SESSION4_BYTES;
+  u32 size = margay_session_bytes (is_ip6 ? 6 : 4);
   u32 left = RING_FLOWS; /* more would be lost anyway */
   while (head && head != end && left--)
     {

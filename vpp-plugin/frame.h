@@ -45,7 +45,7 @@ typedef enum
   MARGAY_AT_OUTPUT,
   MARGAY_AT_LOCAL,
   MARGAY_AT_ERROR,
-  MARGAY_AT_HOST, /* interface and table stand in the buffer's DPO: host.c put them there */
+  MARGAY_AT_HOST, /* interface and table stand in the buffer: the node put them there */
 } margay_place_t;
 
 /* What all our nodes have. */
@@ -75,7 +75,8 @@ margay_to_l3 (vlib_buffer_t *b)
   vlib_buffer_advance (b, vnet_buffer (b)->ip.save_rewrite_length);
 }
 
-/* Whether fragments (but not whole packets) of what VPP can put in order may be among these. */
+/* Nonzero where it is a fragment; of IPv6 where its header says so first, as every fragment's
+ * does that VPP can put in order. */
 static_always_inline u32
 margay_fragment_bits (const u8 *l3, int is_ip6)
 {

@@ -36,7 +36,7 @@ margay_input_enable (u32 sw_if_index, int is_enable)
       int rv = vnet_feature_enable_disable (margay_arcs[i].arc, margay_arcs[i].node, sw_if_index,
 					    is_enable, 0, 0);
       if (rv)
-	return clib_error_return (0, "sw_if_index %u: arc %s refused (%d)", sw_if_index,
+	return clib_error_return (0, "sw-if-index %u: arc %s refused (%d)", sw_if_index,
 				  margay_arcs[i].arc, rv);
     }
   mm->inputs = clib_bitmap_set (mm->inputs, sw_if_index, is_enable);

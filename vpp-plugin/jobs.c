@@ -99,10 +99,11 @@ start (void)
 }
 
 margay_job_t *
-margay_job_new (int (*work) (margay_job_t *))
+margay_job_new (int (*work) (margay_job_t *), void (*carry) (margay_job_t *))
 {
   margay_job_t *job = calloc (1, sizeof (*job));
   job->work = work;
+  job->carry = carry;
   job->client = MARGAY_NO_CLIENT;
   return job;
 }
@@ -144,7 +145,7 @@ margay_job_free (margay_job_t *job)
 {
   if (job->bytes.data && jobs.control && job->work != margay_work_free)
     {
-      margay_job_t *last = margay_job_new (margay_work_free);
+      margay_job_t *last = margay_job_new (margay_work_free, 0);
       last->bytes = job->bytes;
       post_now (last); /* beyond the limit: there are no more of these than of others */
     }

@@ -40,6 +40,10 @@ typedef struct
   size_t length, mapped;
 } margay_bytes_t;
 
+/* work.c, on any thread: 0 or an errno */
+int margay_bytes_map (margay_bytes_t *bytes, size_t length);
+void margay_bytes_unmap (margay_bytes_t *bytes);
+
 typedef struct margay_job
 {
   margay_post post;
@@ -54,8 +58,9 @@ typedef struct margay_job
   char file[256];      /* read by work, where there are no bytes yet */
   margay_bytes_t bytes;
   u8 sha256[32]; /* that the bytes must have; zeros = any */
-  u32 slot, kind, generation, sw_if_index, endpoint, incarnation, family, layout_version;
-  margay_options options;
+  u32 slot, kind, generation, sw_if_index, endpoint, incarnation, family;
+  margay_options options; /* of a core to open */
+  u32 threads;		  /* VPP's: it needs as many workers */
   u8 beside;
 
   /* What came of it. */
@@ -68,8 +73,8 @@ typedef struct margay_job
   u8 awaited, is_finished; /* a command waits, and frees it */
 } margay_job_t;
 
-/* jobs.c */
-margay_job_t *margay_job_new (int (*work) (margay_job_t *));
+/* jobs.c. `carry` may be 0. */
+margay_job_t *margay_job_new (int (*work) (margay_job_t *), void (*carry) (margay_job_t *));
 void margay_job_free (margay_job_t *job);
 /* Nonzero where there are too many: then the job is the caller's still, with retval and why. */
 int margay_job_post (margay_job_t *job);
@@ -105,6 +110,8 @@ margay_core_t *margay_core_running (void);
 void margay_carry_open (margay_job_t *job);
 void margay_carry_swap (margay_job_t *job);
 void margay_carry_bind (margay_job_t *job);
+/* Tells a binding job what to bind; else a VNET_API_ERROR, with why. */
+int margay_bind_prepare (margay_job_t *job, u32 sw_if_index, u32 endpoint);
 void margay_carry_restore (margay_job_t *job);
 void margay_carry_discard (margay_job_t *job);
 void margay_client_gone (u32 client);
@@ -117,14 +124,17 @@ u32 margay_save_stretch (u32 family, u32 *cursor, u32 visits, u8 *to, u32 room);
 int margay_restore_prepare (margay_job_t *job, u32 family, u32 layout_version, const u8 *records,
 			    u32 length);
 
-/* cli.c */
+/* cli.c: for commands; and the trace, for its message */
+clib_error_t *margay_check_core (void);
+/* The next word of the input, a file's name, into the job. */
+clib_error_t *margay_file_name (unformat_input_t *input, margay_job_t *job);
 void margay_trace_set (vlib_main_t *vm, u32 packets);
 
 /* upload.c */
 int margay_upload_add (u32 client, u32 upload, u32 offset, u32 total, const u8 *data, u32 length,
 		       u32 *received, char why[256]);
 /* Hands a whole upload over; else a VNET_API_ERROR, with why. */
-int margay_upload_take (u32 client, u32 upload, margay_bytes_t *bytes, char *why, u32 why_bytes);
+int margay_upload_take (u32 client, u32 upload, margay_bytes_t *bytes, char why[256]);
 /* All of a client's, or of all clients (MARGAY_NO_CLIENT); how many. */
 u32 margay_uploads_abandon (u32 client);
 void margay_uploads_show (vlib_main_t *vm);

@@ -6,7 +6,7 @@
  *   ip4/6-icmp-error ─► margay-ip4/6-error ─► lookup    (error.c)
  *   ip4-input ─► margay-ip4-options (options.c)   host stack's table ─► margay-ip4/6-host (host.c)
  *
- *   CLI (cli.c, show.c) ───► native/dataplane.h ─► Wasm engine
+ *   API (api.c, ...), CLI (cli.c, ...) ─► jobs.h: control thread ─► native/dataplane.h ─► engine
  *   margay-age (age.c): ends idle sessions, traffic or not
  *
  * Dataplane worker number = VPP thread index: 0 is the main thread.
@@ -18,10 +18,10 @@
  * punts goes on as judged (output.c).
  *
  * Life-cycle: the plugin registers nodes and commands at start; `margay core` opens the dataplane
- * (after VPP's early configuration, which would otherwise take the engine's signal handlers away).
- * There is one dataplane for the life of the process. Until it is there, and until a generation is
- * published, an enabled interface drops everything (no-generation). Every interface is enabled when
- * it is made, unless startup.conf says `margay { manual }` (interface.c).
+ * (never an init function: VPP's early configuration would take the engine's signal handlers away).
+ * Another one takes its place between two frames (core.c). Until it is there, and until a
+ * generation is published, an enabled interface drops everything (no-generation). Every interface
+ * is enabled when it is made, unless startup.conf says `margay { manual }` (interface.c).
  *
  * Limits: what is not IP (ARP, MPLS, bridged frames) does not pass the arcs. */
 #ifndef MARGAY_VPP_H
@@ -66,7 +66,7 @@ typedef struct
   u32 workers;
   margay_clock_t clock;
   clib_bitmap_t *inputs;      /* interfaces with our arcs on */
-  u8 log_flows;		      /* somebody listens to flows (flowlog.h) */
+  u8 log_flows;		      /* somebody listens to flows: flowlog.h */
   u8 fail_closed;	      /* new interfaces get our arcs at once */
   u8 no_reassembly;	      /* fragments are judged as they come */
   u8 is_started;	      /* startup.conf has been read */
@@ -92,6 +92,12 @@ margay_now_seconds (void)
 {
   margay_clock_t *clock = &margay_main.clock;
   return clock->is_fixed ? clock->fixed_seconds : clock->unix_seconds;
+}
+
+always_inline u32
+margay_session_bytes (u32 family)
+{
+  return family == 6 ? MARGAY_SESSION6_BYTES : MARGAY_SESSION4_BYTES;
 }
 
 /* What the program calls an interface. Workers read it, the main thread writes it. */
@@ -129,9 +135,6 @@ void margay_stand_between (vlib_main_t *vm, char *from, char *to, u32 node_index
 void margay_host_stack_interface_gone (u32 sw_if_index);
 clib_error_t *margay_host_stack_add_del (u32 table_id, u32 sw_if_index, u32 via_table_id,
 					 int is_add);
-
-/* age.c: session records in both tables, by their budget */
-u32 margay_session_records (void);
 
 /* format.c */
 format_function_t format_margay_trace;

@@ -7,23 +7,15 @@
  * set of no one moment. Main loop and workers run on: tables are read in short stretches, files on
  * the control thread. */
 #include "jobs.h"
-#include <stdio.h>
-#include <sys/mman.h>
 
 #define MAGIC	     0x5359474du
 #define HEADER_BYTES 32
 #define STRETCH	     1024
 
-static u32
-size_of (u32 family)
-{
-  return family == 4 ? MARGAY_SESSION4_BYTES : MARGAY_SESSION6_BYTES;
-}
-
 u32
 margay_save_stretch (u32 family, u32 *cursor, u32 visits, u8 *to, u32 room)
 {
-  u32 size = size_of (family), length = 0, i = clib_max (*cursor, 1);
+  u32 size = margay_session_bytes (family), length = 0, i = clib_max (*cursor, 1);
   u32 end = margay_sessions_end (margay_main.dataplane, family);
 
   for (; i < end && visits && length + size <= room; i++, visits--)
@@ -33,57 +25,32 @@ margay_save_stretch (u32 family, u32 *cursor, u32 visits, u8 *to, u32 room)
   return length;
 }
 
-static int
-map_bytes (margay_bytes_t *bytes, size_t length)
-{
-  void *data = mmap (0, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		     -1, 0);
-  if (data == MAP_FAILED)
-    return -1;
-  *bytes = (margay_bytes_t){ data, length, length };
-  return 0;
-}
-
 int
 margay_restore_prepare (margay_job_t *job, u32 family, u32 layout_version, const u8 *records,
 			u32 length)
 {
+  int error;
+
   job->family = family;
-  job->carry = margay_carry_restore;
   if (family != 4 && family != 6)
     return margay_job_fail (job, VNET_API_ERROR_INVALID_VALUE, "family %u: 4 or 6", family);
   if (layout_version != MARGAY_LAYOUT_VERSION)
     return margay_job_fail (job, VNET_API_ERROR_INVALID_VALUE,
 			    "sessions of layout version %u; this program's is %u", layout_version,
 			    MARGAY_LAYOUT_VERSION);
-  if (length == 0 || length > MARGAY_SAVE_BYTES || length % size_of (family))
+  if (length == 0 || length > MARGAY_SAVE_BYTES || length % margay_session_bytes (family))
     return margay_job_fail (job, VNET_API_ERROR_INVALID_VALUE,
-			    "%u bytes: records of %u, at most %u", length, size_of (family),
-			    MARGAY_SAVE_BYTES);
-  if (map_bytes (&job->bytes, length))
-    return margay_job_fail (job, VNET_API_ERROR_SYSCALL_ERROR_1, "no memory");
+			    "%u bytes of sessions: records of %u bytes, at most %u bytes", length,
+			    margay_session_bytes (family), MARGAY_SAVE_BYTES);
+  error = margay_bytes_map (&job->bytes, length);
+  if (error)
+    return margay_job_fail (job, VNET_API_ERROR_SYSCALL_ERROR_1, "%u bytes of sessions: %s", length,
+			    strerror (error));
   clib_memcpy (job->bytes.data, records, length);
   return 0;
 }
 
 /* ---- Commands ------------------------------------------------------------------------------- */
-
-static clib_error_t *
-file_name (unformat_input_t *input, char name[256])
-{
-  u8 *word = 0;
-  clib_error_t *error = 0;
-  if (!margay_main.dataplane)
-    return clib_error_return (0, "no core is loaded: margay core <file>");
-  if (!unformat (input, "%s", &word))
-    return clib_error_return (0, "expected a file's name");
-  if (vec_len (word) >= 256)
-    error = clib_error_return (0, "%v: a name of more than 255 bytes", word);
-  else
-    clib_memcpy (name, word, vec_len (word));
-  vec_free (word);
-  return error;
-}
 
 /* All live records behind the header. */
 static void
@@ -93,11 +60,11 @@ gather (vlib_main_t *vm, margay_bytes_t *bytes, u32 counts[2])
   for (u32 f = 0; f < 2; f++)
     {
       u32 family = f ? 6 : 4, cursor = 0;
-      while (cursor != ~0u && bytes->mapped - length >= size_of (family))
+      while (cursor != ~0u && bytes->mapped - length >= margay_session_bytes (family))
 	{
 	  size_t room = clib_min (bytes->mapped - length, (size_t) MARGAY_SAVE_BYTES);
 	  u32 more = margay_save_stretch (family, &cursor, STRETCH, bytes->data + length, room);
-	  counts[f] += more / size_of (family);
+	  counts[f] += more / margay_session_bytes (family);
 	  length += more;
 	  vlib_process_suspend (vm, 10e-6);
 	}
@@ -108,19 +75,23 @@ gather (vlib_main_t *vm, margay_bytes_t *bytes, u32 counts[2])
 static clib_error_t *
 save_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
-  margay_job_t *job = margay_job_new (margay_work_write);
+  margay_job_t *job = margay_job_new (margay_work_write, 0);
   u32 counts[2] = { 0 };
-  clib_error_t *error = file_name (input, job->file);
+  clib_error_t *error = margay_check_core ();
 
+  if (!error)
+    error = margay_file_name (input, job);
   if (!error && !vlib_in_process_context (vm))
     error = clib_error_return (0, "this command waits, and cannot here");
   if (!error)
     {
       size_t records4 = margay_sessions_end (margay_main.dataplane, 4);
       size_t records6 = margay_sessions_end (margay_main.dataplane, 6);
-      if (map_bytes (&job->bytes, HEADER_BYTES + records4 * MARGAY_SESSION4_BYTES +
-				    records6 * MARGAY_SESSION6_BYTES))
-	error = clib_error_return (0, "%s: no memory", job->file);
+      int failed = margay_bytes_map (&job->bytes, HEADER_BYTES +
+						    records4 * MARGAY_SESSION4_BYTES +
+						    records6 * MARGAY_SESSION6_BYTES);
+      if (failed)
+	error = clib_error_return (0, "%s: %s", job->file, strerror (failed));
     }
   if (!error)
     {
@@ -166,10 +137,10 @@ check_saved (const margay_bytes_t *bytes, const char *file)
 static clib_error_t *
 restore_piece (vlib_main_t *vm, u32 family, u8 *records, u32 length, u32 shift, u32 *taken)
 {
-  margay_job_t *job = margay_job_new (margay_work_restore);
+  margay_job_t *job = margay_job_new (margay_work_restore, margay_carry_restore);
   clib_error_t *error = 0;
 
-  for (u32 at = 0; at < length; at += size_of (family))
+  for (u32 at = 0; at < length; at += margay_session_bytes (family))
     *(u32 *) (records + at + MARGAY_SESSION_SEEN) += shift;
   if (margay_restore_prepare (job, family, MARGAY_LAYOUT_VERSION, records, length))
     error = clib_error_return (0, "%s", job->why);
@@ -183,10 +154,12 @@ restore_piece (vlib_main_t *vm, u32 family, u8 *records, u32 length, u32 shift, 
 static clib_error_t *
 restore_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
-  margay_job_t *job = margay_job_new (margay_work_read);
-  clib_error_t *error = file_name (input, job->file);
+  margay_job_t *job = margay_job_new (margay_work_read, 0);
+  clib_error_t *error = margay_check_core ();
   u32 taken = 0, all = 0;
 
+  if (!error)
+    error = margay_file_name (input, job);
   if (!error)
     error = margay_job_await (vm, job);
   if (!error)
@@ -198,7 +171,7 @@ restore_fn (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
       u8 *at = job->bytes.data + HEADER_BYTES;
       all = header[3] + header[4];
       for (u32 f = 0; f < 2 && !error; f++)
-	for (size_t left = (size_t) header[3 + f] * size_of (f ? 6 : 4); left && !error;)
+	for (size_t left = (size_t) header[3 + f] * margay_session_bytes (f ? 6 : 4); left && !error;)
 	  {
 	    u32 length = clib_min (left, (size_t) MARGAY_SAVE_BYTES);
 	    error = restore_piece (vm, f ? 6 : 4, at, length, shift, &taken);

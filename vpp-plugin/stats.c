@@ -36,9 +36,15 @@ static struct
 static u32
 table_word (const margay_dataplane *dp, u32 table, u32 offset)
 {
-  size_t bytes;
-  const u8 *memory = margay_memory (dp, &bytes);
-  return *(const volatile u32 *) (memory + MARGAY_ROOT + table + offset);
+  return *(const volatile u32 *) (margay_memory (dp, 0) + MARGAY_ROOT + table + offset);
+}
+
+u32
+margay_session_records (void)
+{
+  const margay_dataplane *dp = margay_main.dataplane;
+  return table_word (dp, MARGAY_ROOT_SESSIONS4, MARGAY_TABLE_RECORDS_MAX) +
+	 table_word (dp, MARGAY_ROOT_SESSIONS6, MARGAY_TABLE_RECORDS_MAX);
 }
 
 void
@@ -65,10 +71,8 @@ margay_status_of (const margay_core_t *core, margay_status_t *s)
 static const u64 *
 worker_counters (const margay_dataplane *dp, u32 worker)
 {
-  size_t bytes;
-  const u8 *memory = margay_memory (dp, &bytes);
-  return (const u64 *) (memory + MARGAY_WORKERS + (size_t) worker * MARGAY_WORKER_BYTES +
-			MARGAY_WORKER_COUNTERS);
+  return (const u64 *) (margay_memory (dp, 0) + MARGAY_WORKERS +
+			(size_t) worker * MARGAY_WORKER_BYTES + MARGAY_WORKER_COUNTERS);
 }
 
 void

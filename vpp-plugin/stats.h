@@ -14,6 +14,7 @@ typedef struct margay_status
 void margay_status_of (const margay_core_t *core, margay_status_t *status);
 u64 margay_packets (u32 reason); /* since VPP's start, over all cores */
 u64 margay_sessions_aged (void);
+u32 margay_session_records (void); /* that both tables have room for */
 /* Under the barrier, before a dataplane goes. */
 void margay_stats_keep (const margay_dataplane *dp);
 

@@ -7,8 +7,8 @@
  * as they are written, and are given back on the control thread.
  * Limits: 64 KiB a piece, 64 MiB an upload, 8 a client, 128 MiB and 64 uploads in all. */
 #include "jobs.h"
+#include <stdarg.h>
 #include <stdio.h>
-#include <sys/mman.h>
 
 #define PIECE_BYTES_MAX	 (64u << 10)
 #define UPLOAD_BYTES_MAX (64u << 20)
@@ -54,37 +54,44 @@ forget (upload_t *u)
 static void
 give_back (upload_t *u)
 {
-  margay_job_t *job = margay_job_new (margay_work_free);
+  margay_job_t *job = margay_job_new (margay_work_free, 0);
   job->bytes = (margay_bytes_t){ u->data, u->total, u->total };
   if (margay_job_post (job)) /* no thread to do it: then here */
     {
-      munmap (u->data, u->total);
-      job->bytes.data = 0;
+      margay_bytes_unmap (&job->bytes);
       margay_job_free (job);
     }
   forget (u);
 }
 
+static int __attribute__ ((format (printf, 4, 5)))
+refuse (char why[256], u32 number, int retval, const char *form, ...)
+{
+  va_list arguments;
+  int n = snprintf (why, 256, "upload %u: ", number);
+  va_start (arguments, form);
+  vsnprintf (why + n, 256 - n, form, arguments);
+  va_end (arguments);
+  return retval;
+}
+
 static int
 begin (u32 client, u32 number, u32 total, upload_t **made, char why[256])
 {
+  margay_bytes_t fresh;
+
   if (total == 0 || total > UPLOAD_BYTES_MAX)
-    return snprintf (why, 256, "upload %u: %u bytes in all; from 1 to %u", number, total,
-		     UPLOAD_BYTES_MAX),
-	   VNET_API_ERROR_INVALID_VALUE;
+    return refuse (why, number, VNET_API_ERROR_INVALID_VALUE, "%u bytes in all; from 1 to %u",
+		   total, UPLOAD_BYTES_MAX);
   if (count == ALL_MAX || of_client (client) == CLIENT_MAX || bytes + total > ALL_BYTES_MAX)
-    return snprintf (why, 256,
-		     "upload %u: there are %u of this client (at most %u), %u in all (%u), "
-		     "with %u bytes (%u)",
-		     number, of_client (client), CLIENT_MAX, count, ALL_MAX, bytes, ALL_BYTES_MAX),
-	   VNET_API_ERROR_LIMIT_EXCEEDED;
-  void *data =
-    mmap (0, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (data == MAP_FAILED)
-    return snprintf (why, 256, "upload %u: %s", number, strerror (errno)),
-	   VNET_API_ERROR_SYSCALL_ERROR_1;
+    return refuse (why, number, VNET_API_ERROR_LIMIT_EXCEEDED,
+		   "there are %u of this client (at most %u), %u in all (%u), with %u bytes (%u)",
+		   of_client (client), CLIENT_MAX, count, ALL_MAX, bytes, ALL_BYTES_MAX);
+  int error = margay_bytes_map (&fresh, total);
+  if (error)
+    return refuse (why, number, VNET_API_ERROR_SYSCALL_ERROR_1, "%s", strerror (error));
   *made = &uploads[count++];
-  **made = (upload_t){ .client = client, .number = number, .total = total, .data = data };
+  **made = (upload_t){ .client = client, .number = number, .total = total, .data = fresh.data };
   bytes += total;
   return 0;
 }
@@ -101,9 +108,8 @@ margay_upload_add (u32 client, u32 number, u32 offset, u32 total, const u8 *data
     }
   *received = u ? u->received : 0;
   if (length == 0 || length > PIECE_BYTES_MAX)
-    return snprintf (why, 256, "upload %u: a piece of %u bytes; from 1 to %u", number, length,
-		     PIECE_BYTES_MAX),
-	   VNET_API_ERROR_INVALID_VALUE;
+    return refuse (why, number, VNET_API_ERROR_INVALID_VALUE, "a piece of %u bytes; from 1 to %u",
+		   length, PIECE_BYTES_MAX);
   if (!u && offset == 0)
     {
       int rv = begin (client, number, total, &u, why);
@@ -111,29 +117,26 @@ margay_upload_add (u32 client, u32 number, u32 offset, u32 total, const u8 *data
 	return rv;
     }
   if (!u)
-    return snprintf (why, 256, "upload %u: a piece at %u, but there is no such upload", number,
-		     offset),
-	   VNET_API_ERROR_NO_SUCH_ENTRY;
+    return refuse (why, number, VNET_API_ERROR_NO_SUCH_ENTRY,
+		   "a piece at %u, but there is no such upload", offset);
   if (total != u->total || offset != u->received || length > u->total - u->received)
-    return snprintf (why, 256, "upload %u: %u bytes at %u of %u, where %u of %u are there", number,
-		     length, offset, total, u->received, u->total),
-	   VNET_API_ERROR_INVALID_VALUE;
+    return refuse (why, number, VNET_API_ERROR_INVALID_VALUE,
+		   "%u bytes at %u of %u, where %u of %u are there", length, offset, total,
+		   u->received, u->total);
   clib_memcpy (u->data + offset, data, length);
   *received = u->received += length;
   return 0;
 }
 
 int
-margay_upload_take (u32 client, u32 number, margay_bytes_t *to, char *why, u32 why_bytes)
+margay_upload_take (u32 client, u32 number, margay_bytes_t *to, char why[256])
 {
   upload_t *u = find (client, number);
   if (!u)
-    return snprintf (why, why_bytes, "upload %u: there is none of this number", number),
-	   VNET_API_ERROR_NO_SUCH_ENTRY;
+    return refuse (why, number, VNET_API_ERROR_NO_SUCH_ENTRY, "there is none of this number");
   if (u->received != u->total)
-    return snprintf (why, why_bytes, "upload %u: %u of %u bytes are there", number, u->received,
-		     u->total),
-	   VNET_API_ERROR_INVALID_VALUE;
+    return refuse (why, number, VNET_API_ERROR_INVALID_VALUE, "%u of %u bytes are there",
+		   u->received, u->total);
   *to = (margay_bytes_t){ u->data, u->total, u->total };
   forget (u);
   return 0;

@@ -1,4 +1,4 @@
-/* Packet bytes to the program and back: windows and slots (window.h is included by frame.h alone).
+/* Packet bytes to the program and back: windows and slots.
  *
  *   buffer ─► window: the first 64 bytes from the L3 header, and the next 64 unless the headers
  *             surely end before (TCP and UDP straight behind a plain IP header: what the program

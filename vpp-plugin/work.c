@@ -45,8 +45,19 @@ choose (margay_job_t *job)
 
 /* ---- Bytes ---------------------------------------------------------------------------------- */
 
-static void
-release (margay_bytes_t *bytes)
+int
+margay_bytes_map (margay_bytes_t *bytes, size_t length)
+{
+  void *data =
+    mmap (0, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (data == MAP_FAILED)
+    return errno;
+  *bytes = (margay_bytes_t){ data, length, length };
+  return 0;
+}
+
+void
+margay_bytes_unmap (margay_bytes_t *bytes)
 {
   if (bytes->data)
     munmap (bytes->data, bytes->mapped);
@@ -56,7 +67,7 @@ release (margay_bytes_t *bytes)
 int
 margay_work_free (margay_job_t *job)
 {
-  release (&job->bytes);
+  margay_bytes_unmap (&job->bytes);
   return 0;
 }
 
@@ -89,11 +100,8 @@ map_file (int fd, margay_bytes_t *bytes, const char **why)
     *why = "the file has more than 256 MiB";
   if (*why)
     return 0;
-  void *data = mmap (0, about.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (data == MAP_FAILED)
-    return errno;
-  *bytes = (margay_bytes_t){ data, about.st_size, about.st_size };
-  return read_all (fd, bytes);
+  int error = margay_bytes_map (bytes, about.st_size);
+  return error ? error : read_all (fd, bytes);
 }
 
 /* Reads the file where there is one to read, and looks whether the bytes are those meant. */
@@ -130,7 +138,7 @@ margay_work_read (margay_job_t *job)
 {
   int rv = fetch (job, 0);
   if (rv)
-    release (&job->bytes);
+    margay_bytes_unmap (&job->bytes);
   return rv;
 }
 
@@ -153,7 +161,7 @@ margay_work_write (margay_job_t *job)
     close (fd);
   if (failed && fd >= 0)
     unlink (name);
-  release (&job->bytes);
+  margay_bytes_unmap (&job->bytes);
   return failed ? margay_job_fail (job, VNET_API_ERROR_SYSCALL_ERROR_1, "%s: %s", job->file,
 				   strerror (error)) :
 		  0;
@@ -165,7 +173,7 @@ margay_work_write (margay_job_t *job)
 static int
 answer (margay_job_t *job, int result, const char *about)
 {
-  release (&job->bytes);
+  margay_bytes_unmap (&job->bytes);
   if (result >= 0)
     return 0;
   margay_refusal refusal = { 0 };
@@ -186,7 +194,7 @@ margay_work_stage (margay_job_t *job)
   if (!rv)
     rv = fetch (job, 0);
   if (rv)
-    return release (&job->bytes), rv;
+    return margay_bytes_unmap (&job->bytes), rv;
   int result = margay_stage (job->core->dataplane, job->bytes.data, job->bytes.length);
   job->taken = job->bytes.length;
   return answer (job, result, job->file);
@@ -200,7 +208,7 @@ margay_work_module (margay_job_t *job)
   if (!rv)
     rv = fetch (job, 0);
   if (rv)
-    return release (&job->bytes), rv;
+    return margay_bytes_unmap (&job->bytes), rv;
   snprintf (about, sizeof (about), "slot %u%s%s", job->slot, job->file[0] ? ", " : "", job->file);
   return answer (job,
 		 margay_module (job->core->dataplane, job->slot, job->kind, job->bytes.data,
@@ -258,7 +266,7 @@ margay_work_restore (margay_job_t *job)
 static int
 may_open (margay_job_t *job)
 {
-  u32 threads = job->endpoint, pages = job->options.memory_pages, workers = job->options.workers;
+  u32 threads = job->threads, pages = job->options.memory_pages, workers = job->options.workers;
   if (!job->beside && current)
     return margay_job_fail (job, VNET_API_ERROR_VALUE_EXIST,
 			    "%s: a core is loaded already: %s (another one: beside, then swap)",
@@ -291,12 +299,12 @@ margay_work_open (margay_job_t *job)
   if (rv)
     {
       free (core);
-      return release (&job->bytes), rv;
+      return margay_bytes_unmap (&job->bytes), rv;
     }
   job->options.core = job->bytes.data;
   job->options.core_length = job->bytes.length;
   core->dataplane = margay_open (&job->options, error, sizeof (error));
-  release (&job->bytes);
+  margay_bytes_unmap (&job->bytes);
   if (!core->dataplane)
     {
       free (core);
