@@ -11,6 +11,7 @@
 // multicast listener reports) is left out of `left`.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { onTestFailed } from "vitest";
 import { bindRecords, Compiler } from "../host/compile/program.ts";
 import { configureRecord } from "../host/compile/records.ts";
 import { readCapture, writeCapture } from "../host/input/pcap.ts";
@@ -18,6 +19,7 @@ import { familyOf } from "../host/model/address.ts";
 import type { Budgets, Program } from "../host/model/program.ts";
 import { vppInstall, type VppInstall } from "../host/vpp/install.ts";
 import { VppProcess, type VppOptions } from "../host/vpp/process.ts";
+import { packet, type Spec } from "./packets.ts";
 
 const found = vppInstall();
 export const skipped = typeof found === "string";
@@ -84,7 +86,6 @@ const macBytes = (text: string) => Buffer.from(text.replaceAll(":", ""), "hex");
 
 export class Graph {
   readonly ports = new Map<string, Port>();
-  lastTrace = "";
   private files = 0;
   private generation = 0;
   private compiler: Compiler | undefined;
@@ -148,7 +149,10 @@ export class Graph {
     return this.vpp.expect(`margay bind ${interfaceName} ${endpoint}`, "interface bound");
   }
 
-  /** Sends packets in at an interface, in one go, and waits for what becomes of them. */
+  /**
+   * Sends packets in at an interface, in one go, and waits for what becomes of them. A test that
+   * fails afterwards shows trace and counters.
+   */
   send(from: string, packets: Uint8Array[], options: SendOptions = {}): Promise<Sent> {
     return this.sendAll([{ from, packets, options }], options);
   }
@@ -180,9 +184,10 @@ export class Graph {
       left.push(...this.left());
     }
     const errors = await this.errors();
-    this.lastTrace = await this.vpp.command("show trace max 300");
+    const trace = await this.vpp.command("show trace max 300");
     left.push(...this.left());
-    return { left, errors, trace: this.lastTrace };
+    onTestFailed(() => console.log(trace, [...errors]));
+    return { left, errors, trace };
   }
 
   /** Starts a stream named "run", and does not wait for it. */
@@ -269,10 +274,21 @@ function isChatter(bytes: Uint8Array): boolean {
   return (type >= 133 && type <= 137) || type === 143;
 }
 
+/** By which port each packet left. */
+export const by = ({ left }: Pick<Sent, "left">): string[] => left.map((each) => each.by);
+
+/** Source port of the newest flow. */
+export let lastPort = 20000;
+/** One that no flow had before. */
+export const fresh = (): number => ++lastPort;
+/** A datagram of a new flow. */
+export const udp = (spec: Omit<Spec, "protocol">): Uint8Array =>
+  packet({ protocol: "udp", sourcePort: fresh(), ...spec });
+
 /** How many packets a reason of the plugin's was counted for, whichever node it was. */
-export function counted(sent: Sent, reason: string): number {
+export function counted({ errors }: Pick<Sent, "errors">, reason: string): number {
   let sum = 0;
-  for (const [name, count] of sent.errors) {
+  for (const [name, count] of errors) {
     if (name.startsWith("margay-") && name.endsWith(` ${reason}`)) sum += count;
   }
   return sum;

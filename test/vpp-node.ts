@@ -105,10 +105,14 @@ export async function wire(
       neighbors: FAMILIES.map((family) => ADDRESSES[family][name]), endpoint: n, ...ports[name],
     });
   }
+  await wireWorld(graph, ports.world);
+}
+
+/** The uplink, the node itself, and the way to everywhere. */
+export async function wireWorld(graph: Graph, options: PortOptions = {}): Promise<void> {
   await graph.port("world", 3, {
     addresses: ["192.0.2.1/24", "2001:db8:1::1/64"],
-    neighbors: FAMILIES.map((family) => ADDRESSES[family].gateway), endpoint: UPLINK,
-    ...ports.world,
+    neighbors: FAMILIES.map((family) => ADDRESSES[family].gateway), endpoint: UPLINK, ...options,
   });
   await graph.bind("local0", HOST);
   for (const [family, all] of [[4, "0.0.0.0/0"], [6, "::/0"]] as const) {

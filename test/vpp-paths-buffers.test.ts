@@ -2,21 +2,14 @@
 // checksums left to the hardware; and the program's own answers.
 //
 //   client ─ 4,000 bytes, two buffers, GSO 1,000, partial checksum ─► DNAT ─► VPP cuts ─► backend
-import { afterAll, beforeAll, describe, expect, onTestFailed, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { packet, type Spec } from "./packets.ts";
 import { answerTo, seen, wrongChecksum } from "./translated.ts";
-import { counted, skipped, type Graph, type Sent } from "./vpp-graph.ts";
+import { by, counted, fresh, type Graph, skipped } from "./vpp-graph.ts";
 import { ADDRESSES, FAMILIES, node, nodeProgram } from "./vpp-node.ts";
 
 let graph: Graph;
-async function send(...all: Parameters<Graph["send"]>): Promise<Sent> {
-  const sent = await graph.send(...all);
-  onTestFailed(() => console.log(sent.trace, [...sent.errors]));
-  return sent;
-}
-const by = (sent: Sent) => sent.left.map((each) => each.by);
-let port = 20000;
-const of = (more: Spec): Uint8Array => packet({ sourcePort: ++port, flags: "S", ...more });
+const of = (more: Spec): Uint8Array => packet({ sourcePort: fresh(), flags: "S", ...more });
 const PROTOCOLS = ["tcp", "udp", "sctp"] as const;
 const SEGMENT = 1000;
 
@@ -54,13 +47,13 @@ describe.skipIf(skipped)("buffers", () => {
       async (protocol) => {
         for (const payload of [2000, 2010, 2020, 2030, 2040, 4000, 8000]) {
           const whole = of({ from: client, to: vip, protocol, payload });
-          const sent = await send("client", [whole]);
+          const sent = await graph.send("client", [whole]);
           expect(by(sent)).toEqual(["backend"]);
           const { bytes } = sent.left[0]!;
           expect(seen(bytes)).toMatchObject({ to: backend, port: 8080 });
           expect(wrongChecksum(bytes)).toBeUndefined();
           expect(bytes.subarray(-payload)).toEqual(whole.subarray(-payload));
-          const back = await send("backend", [packet(answerTo(bytes, { payload }))]);
+          const back = await graph.send("backend", [packet(answerTo(bytes, { payload }))]);
           expect(by(back)).toEqual(["client"]);
           expect(seen(back.left[0]!.bytes)).toMatchObject({ from: vip, sourcePort: 80 });
           expect(wrongChecksum(back.left[0]!.bytes)).toBeUndefined();
@@ -71,7 +64,7 @@ describe.skipIf(skipped)("buffers", () => {
       "vpp-gso: a super-packet is judged once, and cut with right headers, %s",
       async (_, to, port) => {
         const whole = of({ from: client, to, payload: 4200, flags: "AP" });
-        const sent = await send("segments", [whole]);
+        const sent = await graph.send("segments", [whole]);
         expect(by(sent)).toEqual(Array(5).fill(port));
         const parts = sent.left.map((each) => each.bytes);
         for (const bytes of parts) {
@@ -89,7 +82,8 @@ describe.skipIf(skipped)("buffers", () => {
     test.each(["tcp", "udp"] as const)(
       "vpp-offload: %s whose checksum is left to VPP leaves right", async (protocol) => {
         for (const to of [vip, world, backend]) {
-          const sent = await send("offload", [of({ from: client, to, protocol, payload: 77 })]);
+          const whole = of({ from: client, to, protocol, payload: 77 });
+          const sent = await graph.send("offload", [whole]);
           expect(sent.left).toHaveLength(1);
           expect(wrongChecksum(sent.left[0]!.bytes)).toBeUndefined();
           expect(seen(sent.left[0]!.bytes).to).toBe(to === vip ? backend : to);
@@ -98,8 +92,8 @@ describe.skipIf(skipped)("buffers", () => {
 
     test("vpp-answers: rejects leave by where they came in, past the host's own policy",
       async () => {
-        const sent = await send("client", [
-          of({ from: client, to: empty, flags: "S" }),
+        const sent = await graph.send("client", [
+          of({ from: client, to: empty }),
           of({ from: client, to: empty, protocol: "udp", payload: 3000 }),
         ]);
         expect(by(sent)).toEqual(["client", "client"]);
@@ -111,7 +105,7 @@ describe.skipIf(skipped)("buffers", () => {
         for (const bytes of [reset!, error!]) expect(wrongChecksum(bytes)).toBeUndefined();
         expect(counted(sent, "no-backend")).toBe(2);
         expect(counted(sent, "policy-denied")).toBe(0);
-        const offloaded = await send("offload", [of({ from: client, to: empty, flags: "S" })]);
+        const offloaded = await graph.send("offload", [of({ from: client, to: empty })]);
         expect(wrongChecksum(offloaded.left[0]!.bytes)).toBeUndefined();
       });
   });

@@ -1,15 +1,14 @@
 // Packets that VPP decapsulates in the middle of its graph, past the input arcs: what comes out of
 // them is judged as the interface's that brought them, whatever their outer packet was allowed.
-import { afterAll, beforeAll, describe, expect, onTestFailed, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { fragmentsOf } from "./fragmented.ts";
-import { packet, type Spec } from "./packets.ts";
-import { Graph, skipped, type Sent } from "./vpp-graph.ts";
+import type { Spec } from "./packets.ts";
+import { by, fresh, type Graph, skipped, udp } from "./vpp-graph.ts";
 import { ADDRESSES, CLIENT, FAMILIES, node, type Family } from "./vpp-node.ts";
 import { addressBytes } from "../host/model/address.ts";
 
 const SID = { 4: "2001:db8:1::4d4", 6: "2001:db8:1::6d6" } as const;
 let graph: Graph;
-const by = (sent: Sent) => sent.left.map((each) => each.by);
 
 /** In an IPv6 packet to a segment identifier, as SRv6's End.DT takes it (RFC 8986, 4.6 to 4.8). */
 function inSegment(family: Family, inner: Uint8Array): Uint8Array {
@@ -27,10 +26,8 @@ function inSegment(family: Family, inner: Uint8Array): Uint8Array {
 const labelled = (label: number, inner: Uint8Array): Uint8Array =>
   Uint8Array.from([label >> 12, (label >> 4) & 0xff, ((label & 15) << 4) | 1, 64, ...inner]);
 
-let port = 40000;
-const toBackend = (family: Family, more: Partial<Spec> = {}): Uint8Array => packet({
-  protocol: "udp", from: ADDRESSES[family].world, to: ADDRESSES[family].backend, port: 80,
-  sourcePort: ++port, payload: 60, ...more,
+const toBackend = (family: Family, more: Partial<Spec> = {}): Uint8Array => udp({
+  from: ADDRESSES[family].world, to: ADDRESSES[family].backend, payload: 60, ...more,
 });
 
 describe.skipIf(skipped)("what is decapsulated past the input arcs", () => {
@@ -58,22 +55,18 @@ describe.skipIf(skipped)("what is decapsulated past the input arcs", () => {
     },
   ]);
   describe.each(WAYS)("IPv$family in $way", ({ family, send }) => {
-    const sent = async (inner: Uint8Array): Promise<Sent> => {
-      const result = await send(inner);
-      onTestFailed(() => console.log(result.trace, [...result.errors]));
-      return result;
-    };
-
     test("vpp-decap-judged: what policy lets in arrives, what it denies does not", async () => {
-      expect(by(await sent(toBackend(family)))).toEqual(["backend"]);
-      const denied = await sent(toBackend(family, { port: 1 }));
+      expect(by(await send(toBackend(family)))).toEqual(["backend"]);
+      const denied = await send(toBackend(family, { port: 1 }));
       expect(by(denied)).toEqual([]);
       expect([...denied.errors.keys()].join()).toContain("policy-denied");
     });
 
     test("vpp-decap-fragments: a fragment inside passes by no session of its own", async () => {
       const whole = toBackend(family, { port: 1, payload: 200 });
-      for (const part of fragmentsOf(whole, 96, port)) expect(by(await sent(part))).toEqual([]);
+      for (const part of fragmentsOf(whole, 96, fresh())) {
+        expect(by(await send(part))).toEqual([]);
+      }
     });
   });
 

@@ -3,23 +3,14 @@
 //
 //   ESP from the gateway ─► world (judged: for the node) ─► decrypted ─► ipsec0 (judged) ─► pod
 import { createCipheriv } from "node:crypto";
-import { afterAll, beforeAll, describe, expect, onTestFailed, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { fragmentsOf } from "./fragmented.ts";
-import { packet, sum16, type Spec } from "./packets.ts";
+import { packet, sum16 } from "./packets.ts";
 import { seen, setWord, wrongChecksum } from "./translated.ts";
-import { counted, skipped, type Graph, type Sent } from "./vpp-graph.ts";
+import { by, counted, type Graph, lastPort, skipped, udp } from "./vpp-graph.ts";
 import { ADDRESSES, CLIENT, FAMILIES, node, nodeProgram, UPLINK } from "./vpp-node.ts";
 
 let graph: Graph;
-const by = (sent: Sent) => sent.left.map((each) => each.by).sort();
-async function send(...all: Parameters<Graph["send"]>): Promise<Sent> {
-  const sent = await graph.send(...all);
-  onTestFailed(() => console.log(sent.trace, [...sent.errors]));
-  return sent;
-}
-let port = 20000;
-const udp = (more: Omit<Spec, "protocol">): Uint8Array =>
-  packet({ protocol: "udp", sourcePort: ++port, ...more });
 
 const GROUPS = { 4: "239.1.2.3", 6: "ff05::1:3" } as const;
 /** Of every kind that VPP takes another way, from somebody, to nobody in particular. */
@@ -65,31 +56,32 @@ describe.skipIf(skipped)("what comes in", () => {
     test("vpp-in-unbound: an interface without an endpoint lets nothing in", async () => {
       const from = family === 4 ? "10.0.5.1" : "fd00:5::1";
       const packets = [...allKinds(family, from), ...allKinds(family, client)];
-      const sent = await send("stranger", packets);
+      const sent = await graph.send("stranger", packets);
       expect(sent.left).toEqual([]);
       expect(counted(sent, "unknown-endpoint")).toBe(packets.length);
     });
 
     test("vpp-in-multicast: a group's packets are judged once, and every copy leaves", async () => {
-      const sent = await send("client", [udp({ from: client, to: GROUPS[family], payload: 100 })]);
-      expect(by(sent)).toEqual(["backend", "other"]);
+      const group = { from: client, to: GROUPS[family] };
+      const sent = await graph.send("client", [udp({ ...group, payload: 100 })]);
+      expect(by(sent).sort()).toEqual(["backend", "other"]);
       for (const { bytes } of sent.left) {
         // Outside the cluster, so masqueraded; a copy is not translated again.
         const { node: from } = ADDRESSES[family];
-        expect(seen(bytes)).toMatchObject({ from, to: GROUPS[family], sourcePort: port });
+        expect(seen(bytes)).toMatchObject({ from, to: GROUPS[family], sourcePort: lastPort });
         expect(wrongChecksum(bytes)).toBeUndefined();
       }
-      const denied = await send("client", [udp({ from: client, to: GROUPS[family], port: 1 })]);
+      const denied = await graph.send("client", [udp({ ...group, port: 1 })]);
       expect(denied.left).toEqual([]);
       expect(counted(denied, "policy-denied")).toBe(1);
-      const spoofed = await send("client", [udp({ from: other, to: GROUPS[family] })]);
+      const spoofed = await graph.send("client", [udp({ ...group, from: other })]);
       expect(spoofed.left).toEqual([]);
       expect(counted(spoofed, "spoofed-source")).toBe(1);
     });
 
     test("vpp-in-spoofed: a pod sends from its own address alone, whatever it is to", async () => {
       const packets = allKinds(family, other);
-      const sent = await send("client", packets);
+      const sent = await graph.send("client", packets);
       expect(sent.left).toEqual([]);
       expect(counted(sent, "spoofed-source")).toBe(packets.length);
     });
@@ -97,7 +89,7 @@ describe.skipIf(skipped)("what comes in", () => {
     test("vpp-in-forged: no flag that a packet comes with spares it the judgement", async () => {
       const flags = [...Array.from({ length: 9 }, (_, n) => `avail${n + 1}`), "local"];
       for (const flag of flags) {
-        const sent = await send("client", [
+        const sent = await graph.send("client", [
           udp({ from: client, to: backend, port: 1 }), udp({ from: client, to: pod, port: 1 }),
           udp({ from: other, to: GROUPS[family] }),
         ], { stream: `buffer-flags ${flag}` });
@@ -108,7 +100,7 @@ describe.skipIf(skipped)("what comes in", () => {
     });
 
     test("vpp-in-once: a packet between pods is judged at its entry and passes once", async () => {
-      const sent = await send("client", [
+      const sent = await graph.send("client", [
         udp({ from: client, to: backend }), udp({ from: client, to: backend, port: 1 }),
         udp({ from: client, to: pod, port: 1 }),
       ]);
@@ -121,7 +113,7 @@ describe.skipIf(skipped)("what comes in", () => {
     const { client, backend, vip } = ADDRESSES[4];
     test.each([["record route", RECORD], ["timestamp", STAMP], ["router alert", ALERT]])(
       "vpp-in-options: %s is judged as any packet, and translated", async (_, options) => {
-        const sent = await send("client", [
+        const sent = await graph.send("client", [
           udp({ from: client, to: backend, options }),
           udp({ from: client, to: vip, options }),
           udp({ from: client, to: backend, port: 1, options }),
@@ -138,7 +130,7 @@ describe.skipIf(skipped)("what comes in", () => {
 
     test.each([["loose", 131], ["strict", 137]])(
       "vpp-in-source-route: a %s source route is dropped by name", async (_, kind) => {
-        const sent = await send("client", [
+        const sent = await graph.send("client", [
           udp({ from: client, to: backend, options: sourceRoute(kind) }),
         ]);
         expect(sent.left).toEqual([]);
@@ -149,10 +141,10 @@ describe.skipIf(skipped)("what comes in", () => {
       const report = packet({
         from: client, to: "224.0.0.22", protocol: 2, options: ALERT, payload: 8, ttl: 1,
       });
-      const sent = await send("client", [report]);
+      const sent = await graph.send("client", [report]);
       expect(sent.trace).toMatch(/margay-ip4-options[\s\S]*ip4-local|ip4-local[\s\S]*margay-/);
       expect(sent.left).toEqual([]);
-      const unbound = await send("stranger", [report]);
+      const unbound = await graph.send("stranger", [report]);
       expect(counted(unbound, "unknown-endpoint")).toBe(1);
       expect(unbound.trace).not.toMatch(/ip4-local\n/);
     });
@@ -198,13 +190,13 @@ describe.skipIf(skipped)("what comes in", () => {
         const { client, backend, world } = ADDRESSES[family];
         const good = () => esp(udp({ from: world, to: backend }));
         await graph.vpp.expect("margay bind ipsec0 none", "interface bound");
-        const unbound = await send("world", [good()]);
+        const unbound = await graph.send("world", [good()]);
         expect(unbound.trace).toMatch(/esp4-decrypt-tun/);
         expect(unbound.left).toEqual([]);
         expect(counted(unbound, "unknown-endpoint")).toBe(1);
 
         await graph.bind("ipsec0", UPLINK);
-        const bound = await send("world", [
+        const bound = await graph.send("world", [
           good(), esp(udp({ from: world, to: backend, port: 1 })),
         ]);
         expect(bound.left.map((each) => [each.by, seen(each.bytes).from])).toEqual([
@@ -213,7 +205,7 @@ describe.skipIf(skipped)("what comes in", () => {
         expect(counted(bound, "policy-denied")).toBe(1);
 
         await graph.bind("ipsec0", CLIENT);
-        const pod = await send("world", [good(), esp(udp({ from: client, to: backend }))]);
+        const pod = await graph.send("world", [good(), esp(udp({ from: client, to: backend }))]);
         expect(by(pod)).toEqual(["backend"]);
         expect(counted(pod, "spoofed-source")).toBe(1);
       });
@@ -231,7 +223,7 @@ describe.skipIf(skipped)("what comes in", () => {
       bytes[15] = 253;
       setWord(bytes, 10, 0);
       setWord(bytes, 10, ~sum16(bytes.subarray(0, 20)) & 0xffff);
-      const sent = await send("world", [bytes]);
+      const sent = await graph.send("world", [bytes]);
       expect(sent.left).toEqual([]);
       expect(counted(sent, "policy-denied")).toBe(1);
       expect(sent.trace).not.toMatch(/esp4-decrypt/);

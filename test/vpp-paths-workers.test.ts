@@ -3,33 +3,27 @@
 // come together wherever they arrive.
 //
 //   wire ─ pg0 ═ L2 ═ memif0/0 ── memif1/0 (pod, received on main) ─► VPP ─► pg1 (pod, worker)
-import { afterAll, beforeAll, describe, expect, onTestFailed, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseSessions } from "../host/vpp/text.ts";
 import { fragmentsOf, reassembled } from "./fragmented.ts";
 import { packet } from "./packets.ts";
 import { answerTo, seen, wrongChecksum } from "./translated.ts";
-import { counted, Graph, macOf, skipped, type Sent } from "./vpp-graph.ts";
 import {
-  ADDRESSES, BACKEND, CLIENT, FAMILIES, HOST, nodeProgram, UPLINK,
-} from "./vpp-node.ts";
+  by, counted, fresh, Graph, lastPort, macOf, type Sent, skipped, udp,
+} from "./vpp-graph.ts";
+import { ADDRESSES, BACKEND, CLIENT, FAMILIES, nodeProgram, wireWorld } from "./vpp-node.ts";
 
 const POD_MAC = "02:fe:00:00:00:aa";
 let graph: Graph;
 const SETTLE = { settleMs: 40 };
 /** From the client: what its wire carries is for the pod interface's own address. */
 const client = (packets: Uint8Array[], awaited = packets.length): Promise<Sent> =>
-  shown(graph.send("wire", packets, {
+  graph.send("wire", packets, {
     destinationMac: POD_MAC, traced: "memif-input", awaited, ...SETTLE,
-  }));
+  });
 const send = (from: string, packets: Uint8Array[], awaited = packets.length): Promise<Sent> =>
-  shown(graph.send(from, packets, { awaited, ...SETTLE }));
-async function shown(sending: Promise<Sent>): Promise<Sent> {
-  const sent = await sending;
-  onTestFailed(() => console.log(sent.trace, [...sent.errors]));
-  return sent;
-}
-const by = (sent: Sent) => sent.left.map((each) => each.by);
-let port = 20000, identification = 0;
+  graph.send(from, packets, { awaited, ...SETTLE });
+let identification = 0;
 
 /** On which thread the plugin's input nodes saw the packets that were traced. */
 function threads(sent: Sent): string[] {
@@ -69,24 +63,13 @@ describe.skipIf(skipped)("two threads", () => {
     await graph.vpp.quietly(
       "set interface rx-placement memif2/0 main", "set interface rx-placement memif1/0 worker 0");
     await graph.bind("memif2/0", CLIENT);
-    for (const [name, number, endpoint] of [
-      ["backend", 1, BACKEND], ["world", 3, UPLINK], ["second", 4, CLIENT],
-    ] as const) {
-      const [four, six] = { backend: ["10.0.1", "fd00:1"], world: ["192.0.2", "2001:db8:1"],
-        second: ["10.0.4", "fd00:4"] }[name];
-      await graph.port(name, number, {
-        addresses: name === "world" ? [`${four}.1/24`, `${six}::1/64`]
-          : [`${four}.254/24`, `${six}::fe/64`],
-        neighbors: name === "world" ? FAMILIES.map((each) => ADDRESSES[each].gateway)
-          : [`${four}.1`, `${six}::1`],
-        endpoint,
+    await wireWorld(graph);
+    for (const [name, n, endpoint] of [["backend", 1, BACKEND], ["second", 4, CLIENT]] as const) {
+      await graph.port(name, n, {
+        addresses: [`10.0.${n}.254/24`, `fd00:${n}::fe/64`],
+        neighbors: [`10.0.${n}.1`, `fd00:${n}::1`], endpoint,
       });
     }
-    await graph.bind("local0", HOST);
-    await graph.vpp.quietly(
-      `ip route add 0.0.0.0/0 via ${ADDRESSES[4].gateway} pg3`,
-      `ip route add ::/0 via ${ADDRESSES[6].gateway} pg3`,
-    );
   });
   afterAll(() => graph?.close());
 
@@ -96,22 +79,23 @@ describe.skipIf(skipped)("two threads", () => {
     test.each(["tcp", "udp"] as const)(
       "vpp-workers-session: a flow there on one thread, back on the other: %s, one session",
       async (protocol) => {
-        const there = await client([packet({ from, to: vip, protocol, sourcePort: ++port })]);
+        const there = await client([packet({ from, to: vip, protocol, sourcePort: fresh() })]);
         expect(by(there)).toEqual(["backend"]);
         expect(threads(there)).toEqual(["vpp_main"]);
         expect(seen(there.left[0]!.bytes)).toMatchObject({ to: backend, port: 8080 });
         const back = await send("backend", [packet(answerTo(there.left[0]!.bytes))]);
         expect(by(back)).toEqual(["wire"]);
         expect(threads(back)).toEqual(["vpp_wk_0"]);
-        expect(seen(back.left[0]!.bytes)).toMatchObject({ from: vip, sourcePort: 80, port });
+        expect(seen(back.left[0]!.bytes))
+          .toMatchObject({ from: vip, sourcePort: 80, port: lastPort });
         for (const { bytes } of [...there.left, ...back.left]) {
           expect(wrongChecksum(bytes)).toBeUndefined();
         }
-        const again = await client([packet({ from, to: vip, protocol, sourcePort: port,
+        const again = await client([packet({ from, to: vip, protocol, sourcePort: lastPort,
           flags: "A" })]);
         expect(by(again)).toEqual(["backend"]);
         const sessions = parseSessions(await graph.vpp.command("show margay sessions"))
-          .filter((each) => each.sourcePort === port);
+          .filter((each) => each.sourcePort === lastPort);
         expect(sessions).toHaveLength(1);
         expect(sessions[0]).toMatchObject({ source: from, toDestination: backend });
       });
@@ -132,13 +116,13 @@ describe.skipIf(skipped)("two threads", () => {
         let whole: Uint8Array;
         // VPP keeps them for 100 ms: a machine that is busy may not send them within that.
         for (let tries = 0; tries < 5 && sent?.left.length !== 4; tries++) {
-          whole = packet({ from, to, protocol: "udp", sourcePort: ++port, payload: 200 });
+          whole = udp({ from, to, payload: 200 });
           const parts = fragmentsOf(whole, 64, ++identification);
           const lot = (all: readonly number[]) => all.map((n) => parts[n]!);
-          sent = await shown(graph.sendAll([
+          sent = await graph.sendAll([
             { from: "second", packets: lot(onWorker) },
             { from: "wire", packets: lot(onMain), options: { destinationMac: POD_MAC } },
-          ], { awaited: 4, traced: "memif-input", ...SETTLE }));
+          ], { awaited: 4, traced: "memif-input", ...SETTLE });
         }
         expect(sent!.left.map((each) => each.by)).toEqual(Array(4).fill(out));
         expect(sent!.trace).toMatch(/sv-reass\S*-(handoff|hoff)/);
@@ -151,9 +135,8 @@ describe.skipIf(skipped)("two threads", () => {
       });
 
     test("vpp-workers-many: many flows both ways at once, every answer un-NATed", async () => {
-      const ports = Array.from({ length: 120 }, () => ++port);
-      const there = await client(ports.map((sourcePort) =>
-        packet({ from, to: vip, protocol: "udp", sourcePort })));
+      const ports = Array.from({ length: 120 }, fresh);
+      const there = await client(ports.map((sourcePort) => udp({ from, to: vip, sourcePort })));
       expect(there.left).toHaveLength(120);
       const back = await send("backend", there.left.map(({ bytes }) => packet(answerTo(bytes))));
       expect(back.left.map((each) => seen(each.bytes).port).sort()).toEqual(ports.sort());
