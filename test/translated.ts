@@ -7,7 +7,7 @@
 // and outside ─► direct, which goes on to another node as it is (DSR). Every policy denies ICMP
 // errors: what passes of them passes by the session that it quotes.
 import { addressBytes, addressText, familyOf } from "../host/model/address.ts";
-import type { Backend, Program, ProgramRule, Service } from "../host/model/program.ts";
+import type { Program, ProgramRule, Service } from "../host/model/program.ts";
 import type { Dataplane, Packet, Result } from "../host/dataplane/dataplane.ts";
 import { crc32c, packet, sum16, type Spec } from "./packets.ts";
 
@@ -40,37 +40,24 @@ const deny = (protocol: "icmp" | "icmp6", types: number[]): ProgramRule[] => typ
   name: `no-${protocol}-${type}`, action: "deny", protocol, icmp: { type },
 }));
 
-export function translated(settings: Program["settings"] = {}): Program {
-  const both = (name: "client" | "other" | "backend"): string[] =>
-    FAMILIES.map((family) => ADDRESSES[family][name]);
-  const workload = (name: "client" | "other" | "backend", at: number) => ({
-    name, kind: "workload" as const, interfaces: [at], addresses: both(name),
-    ingress: "no-errors", egress: "no-errors",
-  });
-  const services = FAMILIES.flatMap((family) =>
-    (["tcp", "udp", "sctp"] as const).flatMap((protocol): Service[] => {
-      const { vip, balancer, empty, direct, backend } = ADDRESSES[family];
-      const backends: Backend[] = [{ name: "backend", address: backend, port: TARGET }];
-      const one = { name: `web-${protocol}-${family}`, port: PORT, protocol, backends };
-      return [
-        { ...one, address: vip }, { ...one, address: balancer, kind: "load-balancer" },
-        { ...one, name: `none-${protocol}-${family}`, address: empty, backends: [],
-          whenEmpty: "reject" },
-        {
-          ...one, name: `direct-${protocol}-${family}`, address: direct, kind: "load-balancer",
-          dsr: true, backends: [{ ...backends[0]!, address: REMOTE[family], node: "second" }],
-        },
-      ];
-    }));
+/** A Service of a protocol: its cluster address, a load balancer's, and one without backends. */
+export function webServices(family: Family, protocol: Service["protocol"]): Service[] {
+  const { vip, balancer, empty, backend } = ADDRESSES[family];
+  const web: Service = {
+    name: `web-${protocol}-${family}`, address: vip, port: PORT, protocol,
+    backends: [{ name: "backend", address: backend, port: TARGET }],
+  };
+  return [
+    web, { ...web, address: balancer, kind: "load-balancer" },
+    { ...web, name: `none-${protocol}-${family}`, address: empty, backends: [],
+      whenEmpty: "reject" },
+  ];
+}
+
+/** What is not endpoints and Services: the policy "no-errors", the way out, source NAT. */
+export function surroundings():
+Required<Pick<Program, "policies" | "sets" | "routes" | "settings">> {
   return {
-    endpoints: [
-      workload("client", CLIENT), workload("other", OTHER), workload("backend", BACKEND),
-      {
-        name: "uplink", kind: "uplink", interfaces: [UPLINK], addresses: [],
-        forwardIngress: "no-errors",
-      },
-    ],
-    services,
     policies: [{
       name: "no-errors",
       rules: [
@@ -84,11 +71,41 @@ export function translated(settings: Program["settings"] = {}): Program {
       { id: "cluster", type: "net", members: ["10.0.0.0/8", "fd00::/8"] },
     ],
     routes: [{ prefix: "0.0.0.0/0", uplink: "uplink" }, { prefix: "::/0", uplink: "uplink" }],
-    peers: ["second"],
     settings: {
       natSources: "pods", natExcluded: "cluster",
-      snatAddresses: FAMILIES.map((family) => ADDRESSES[family].node), ...settings,
+      snatAddresses: FAMILIES.map((family) => ADDRESSES[family].node),
     },
+  };
+}
+
+export function translated(settings: Program["settings"] = {}): Program {
+  const both = (name: "client" | "other" | "backend"): string[] =>
+    FAMILIES.map((family) => ADDRESSES[family][name]);
+  const workload = (name: "client" | "other" | "backend", at: number) => ({
+    name, kind: "workload" as const, interfaces: [at], addresses: both(name),
+    ingress: "no-errors", egress: "no-errors",
+  });
+  const services = FAMILIES.flatMap((family) =>
+    (["tcp", "udp", "sctp"] as const).flatMap((protocol): Service[] => {
+      const backend = { name: "backend", address: REMOTE[family], port: TARGET, node: "second" };
+      return [...webServices(family, protocol), {
+        name: `direct-${protocol}-${family}`, address: ADDRESSES[family].direct, port: PORT,
+        protocol, kind: "load-balancer", dsr: true, backends: [backend],
+      }];
+    }));
+  const around = surroundings();
+  return {
+    ...around,
+    endpoints: [
+      workload("client", CLIENT), workload("other", OTHER), workload("backend", BACKEND),
+      {
+        name: "uplink", kind: "uplink", interfaces: [UPLINK], addresses: [],
+        forwardIngress: "no-errors",
+      },
+    ],
+    services,
+    peers: ["second"],
+    settings: { ...around.settings, ...settings },
   };
 }
 
