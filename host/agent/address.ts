@@ -1,8 +1,6 @@
 // Texts of addresses and prefixes that are equal where the addresses are: VPP, manifests and people
 // write them in many ways.
-import {
-  addressBytes, addressNumber, addressText, familyOf, parsePrefix,
-} from "../model/address.ts";
+import { addressBytes, addressText, familyOf, parsePrefix } from "../model/address.ts";
 
 /** The address as it is printed, with its prefix length where it has one. */
 export function plainAddress(text: string): string {
@@ -18,10 +16,4 @@ export function canonicalPrefix(text: string): string {
   for (let i = 0; i < 16; i++) bytes[i] = Number((network >> BigInt((15 - i) * 8)) & 0xffn);
   const length = text.includes("/") ? Number(text.split("/")[1]) : family === 4 ? 32 : 128;
   return `${addressText(family === 4 ? bytes.subarray(12) : bytes)}/${length}`;
-}
-
-/** Is the address in the prefix? */
-export function isWithin(address: string, prefix: string): boolean {
-  const { family, network, mask } = parsePrefix(prefix);
-  return familyOf(address) === family && (addressNumber(addressBytes(address)) & mask) === network;
 }

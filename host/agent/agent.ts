@@ -23,17 +23,15 @@ import type { Config } from "./config.ts";
 import { desiredState, type Desired, type DesiredHostStack } from "./desired.ts";
 import { difference } from "./diff.ts";
 import { readKept, saveKept } from "./kept.ts";
-import type { AgentLog } from "./log.ts";
+import { counted, type AgentLog } from "./log.ts";
 import { namesByBindings } from "./names.ts";
 import { observe, type Asking, type Observed } from "./observed.ts";
-import { Plugin, retvalOf, type PluginStatus } from "./plugin.ts";
-import { advance, counted, openProgram, Outgrown, type InForce } from "./push.ts";
+import { Plugin, retvalOf, VALUE_EXIST, type PluginStatus } from "./plugin.ts";
+import { advance, openProgram, Outgrown, type InForce } from "./push.ts";
 import {
   readCheckpoint, restoredText, restoreInto, saveFrom, sessionsFrom, writeCheckpoint,
 } from "./sessions.ts";
 import { loadProgram } from "./source.ts";
-
-const VALUE_EXIST = -81;
 
 export class Agent {
   private memory = new NodeMemory();

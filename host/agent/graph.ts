@@ -9,7 +9,6 @@
 // a symbol is an error that names its path; the reader must be the same program as the writer.
 import { deserialize, serialize } from "node:v8";
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
 type Constructor = abstract new (...args: any[]) => object;
 
 export interface KnownClass {

@@ -23,3 +23,8 @@ export class AgentLog {
     for (const line of text.split("\n")) to(`${time} ${paint(line)}`);
   }
 }
+
+/** "1 session", "2 sessions". */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}

@@ -19,7 +19,9 @@ const PIECE_BYTES = 64 << 10;
 const UPLOAD = 1;
 const MODULE_KINDS = { generated: SlotState.Generated, user: SlotState.User } as const;
 const ZEROS = "0".repeat(64);
-const UNSPECIFIED = -1;
+/** Of VPP's retvals (vnet/error.h). */
+const UNSPECIFIED = -1, NO_SUCH_ENTRY = -6;
+export const VALUE_EXIST = -81;
 
 export interface PluginStatus {
   /** Hex; zeros where no core is loaded. */
@@ -99,7 +101,7 @@ export class Plugin {
     }
     await this.stage(records);
     await this.work("margay_publish", { generation });
-    this.note(digest(words(generation)));
+    this.note(digest(word(generation)));
   }
 
   private note(sha256: Uint8Array): void {
@@ -130,8 +132,6 @@ export class Plugin {
   }
 }
 
-const NO_SUCH_ENTRY = -6;
-
 /** A client's error with the reply in it, as the core said it. */
 function refusal(message: string, error: unknown): unknown {
   const reply = replyOf(error);
@@ -151,10 +151,9 @@ function replyOf(error: unknown): Record<string, unknown> | undefined {
   return (error as { reply?: Record<string, unknown> }).reply;
 }
 
-function words(...values: number[]): Uint8Array {
-  const bytes = new Uint8Array(4 * values.length);
-  const view = new DataView(bytes.buffer);
-  values.forEach((value, i) => view.setUint32(4 * i, value, true));
+function word(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value, true);
   return bytes;
 }
 function digest(...parts: Uint8Array[]): Uint8Array {
@@ -162,6 +161,6 @@ function digest(...parts: Uint8Array[]): Uint8Array {
   for (const part of parts) hash.update(part);
   return hash.digest();
 }
-export function hex(bytes: unknown): string {
+function hex(bytes: unknown): string {
   return Buffer.from(bytes as Uint8Array).toString("hex");
 }

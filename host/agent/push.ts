@@ -15,6 +15,7 @@ import { coreFile } from "../dataplane/core.ts";
 import { PushRefused } from "../dataplane/dataplane.ts";
 import type { Budgets, Program } from "../model/program.ts";
 import { changeOf, type InPlace } from "./change.ts";
+import { counted } from "./log.ts";
 import type { Plugin } from "./plugin.ts";
 
 const PAGES_MOST = 65_536;
@@ -127,8 +128,4 @@ function isFull(error: unknown): boolean {
     return /full|too-small|field-out-of-range/.test(error.reason);
   }
   return /^more than \d+ (sets|different policies|groups|backends)/.test((error as Error).message);
-}
-
-export function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

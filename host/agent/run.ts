@@ -13,8 +13,7 @@ import { startEmitter } from "../compile/emitter.ts";
 import { VppClient } from "../vpp/api/index.ts";
 import { Agent, isRefusal } from "./agent.ts";
 import { readConfig, type Config } from "./config.ts";
-import { AgentLog } from "./log.ts";
-import { counted } from "./push.ts";
+import { AgentLog, counted } from "./log.ts";
 import { watchManifests } from "./source.ts";
 
 const WAIT_MS = { least: 100, most: 2_000 };

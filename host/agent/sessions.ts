@@ -14,6 +14,7 @@ import {
 import { restoreChunks, savedRecords, savedSessions } from "../dataplane/savedsessions.ts";
 import { LAYOUT_VERSION } from "../../assembly/layout.ts";
 import { replaceFile } from "./kept.ts";
+import { counted } from "./log.ts";
 import type { Asking } from "./observed.ts";
 
 const FILE = "sessions.checkpoint";
@@ -84,6 +85,6 @@ export function restoredText(restored: Restored): string {
     [endpointGone, "of endpoints that are gone"], [peerGone, "to nodes that are gone"],
     [backendGone, "to backends that are gone"], [refused, "known already, or without room"],
   ].filter(([count]) => count !== 0).map(([count, why]) => `${count} ${why}`);
-  return `${taken} session${taken === 1 ? "" : "s"} came back` +
+  return `${counted(taken, "session")} came back` +
     (left.length === 0 ? "" : `; not: ${left.join(", ")}`);
 }

@@ -4,7 +4,7 @@
 //   folders and files ─► Snapshot ─ calculate(node) ─► NodeState ─ nodeProgram ─► Program
 //
 // What is wrong in a manifest refuses the whole change: the program before runs on, and the finding
-// names file, line and field. Changes are noticed by watching the folders (watch).
+// names file, line and field. Changes are noticed by watching the folders (watchManifests).
 import { existsSync, readdirSync, statSync, watch, type FSWatcher } from "node:fs";
 import { dirname, join } from "node:path";
 import { calculate } from "../calc/calculate.ts";
@@ -20,7 +20,7 @@ import { devicesOf } from "./desired.ts";
 
 const QUIET_MS = 100;
 
-/** What manifests are about, for a line. */
+/** The program, and what is doubtful in its manifests. */
 export interface Loaded {
   program: Program;
   /** What is doubtful, in sentences. */
