@@ -55,6 +55,8 @@ function send(vpp: FakeVpp, name: string, flags: number, sourcePort = 40_000) {
     { nowMs: vpp.nowMs, nowSeconds: 1 })[0]!;
 }
 const CLIENT = "10.65.0.10", VIP = "10.96.0.80";
+/** To the pod of that number, in both families. */
+const routesTo = (n: number): string[] => [`0 10.65.0.${n}/32`, `0 fd00:65::${n}/128`];
 
 describe("a new VPP", () => {
   test("agent-order: an interface comes up when program, bind and sessions are there", async () => {
@@ -68,10 +70,10 @@ describe("a new VPP", () => {
     expect(last("margay_bind")).toBeLessThan(first("sw_interface_set_flags"));
     expect(last("ip_route_add_del")).toBeLessThan(first("sw_interface_set_flags"));
     expect(send(vpp, "client", SYN).verdict).toBe(Verdict.Pass);
-    expect([...vpp.routes.keys()].sort()).toEqual(
-      ["0 10.65.0.10/32", "0 10.65.0.11/32", "0 10.65.0.12/32"]);
+    expect([...vpp.routes.keys()].sort()).toEqual([10, 11, 12].flatMap(routesTo).sort());
     expect(vpp.byTag("client")!.neighbours).toMatchObject([
       { ip_address: CLIENT, mac_address: "02:fe:00:00:01:01" },
+      { ip_address: "fd00:65::10", mac_address: "02:fe:00:00:01:01" },
     ]);
   });
 
@@ -100,9 +102,10 @@ describe("a new VPP", () => {
     writeFileSync(join(folder, "margay.yaml"), without);
     await agentOf().reconcile(vpp);
     expect(vpp.byTag("web-2")).toBeUndefined();
-    expect([...vpp.routes.keys()]).toEqual(["0 10.65.0.10/32", "0 10.65.0.11/32"]);
+    expect([...vpp.routes.keys()].sort()).toEqual([10, 11].flatMap(routesTo).sort());
     expect(vpp.changes()).toEqual([
-      "ip_route_add_del", "margay_bind", "sw_interface_set_flags", "af_packet_delete",
+      "ip_route_add_del", "ip_route_add_del", "margay_bind", "sw_interface_set_flags",
+      "af_packet_delete",
     ]);
   });
 });
