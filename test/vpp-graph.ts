@@ -190,10 +190,19 @@ export class Graph {
     return { left, errors, trace };
   }
 
-  /** Starts a stream named "run", and does not wait for it. */
-  async stream(from: string, packets: Uint8Array[], options: SendOptions = {}): Promise<void> {
-    await this.define("run", from, packets, options);
-    await this.vpp.quietly("packet-generator enable-stream run");
+  /** Starts a stream, and does not wait for it. */
+  async stream(
+    from: string, packets: Uint8Array[], options: SendOptions = {}, name = "run",
+  ): Promise<void> {
+    await this.define(name, from, packets, options);
+    await this.vpp.quietly(`packet-generator enable-stream ${name}`);
+  }
+  /** Ends one; how many packets it has sent. */
+  async endStream(name = "run"): Promise<number> {
+    await this.vpp.quietly(`packet-generator disable-stream ${name}`);
+    const shown = await this.vpp.command("show packet-generator");
+    await this.vpp.quietly(`packet-generator delete ${name}`);
+    return Number(new RegExp(`^${name}\\s+No\\s+(\\d+)`, "m").exec(shown)![1]);
   }
 
   private async define(

@@ -169,8 +169,7 @@ describe.skipIf(skipped)("interfaces that go", () => {
         }
         await graph.vpp.quietly("delete sub-interface pg0.103");
       }
-      await graph.vpp.quietly("packet-generator disable-stream run");
-      await graph.vpp.quietly("packet-generator delete run");
+      await graph.endStream();
       const all = graph.left();
       expect(all.length).toBeGreaterThan(100);
       // What had its link taken away goes where the default route leads.

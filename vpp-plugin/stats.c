@@ -28,7 +28,7 @@ static struct
 {
   u32 reasons;
   u64 kept[MARGAY_WORKERS_MAX][MARGAY_COUNTERS];
-  u64 pushes_kept, policy_traps_kept, core_traps_kept;
+  margay_statistics engine_kept;
   margay_kept_trap_t traps[TRAPS_KEPT];
   u64 traps_noted;
 } stats;
@@ -47,6 +47,19 @@ margay_session_records (void)
 	 table_word (dp, MARGAY_ROOT_SESSIONS6, MARGAY_TABLE_RECORDS_MAX);
 }
 
+/* With what the ones before have counted. */
+static margay_statistics
+engine_sums (const margay_dataplane *dp)
+{
+  margay_statistics sums = margay_stats (dp);
+  sums.pushes += stats.engine_kept.pushes;
+  sums.rebuilds += stats.engine_kept.rebuilds;
+  sums.frames += stats.engine_kept.frames;
+  sums.policy_traps += stats.engine_kept.policy_traps;
+  sums.core_traps += stats.engine_kept.core_traps;
+  return sums;
+}
+
 void
 margay_status_of (const margay_core_t *core, margay_status_t *s)
 {
@@ -60,7 +73,7 @@ margay_status_of (const margay_core_t *core, margay_status_t *s)
     .sessions4_max = table_word (dp, MARGAY_ROOT_SESSIONS4, MARGAY_TABLE_RECORDS_MAX),
     .sessions6 = table_word (dp, MARGAY_ROOT_SESSIONS6, MARGAY_TABLE_LIVE),
     .sessions6_max = table_word (dp, MARGAY_ROOT_SESSIONS6, MARGAY_TABLE_RECORDS_MAX),
-    .engine = margay_stats (dp),
+    .engine = core == margay_core_running () ? engine_sums (dp) : margay_stats (dp),
   };
   memcpy (s->core_sha256, core->sha256, 32);
   margay_staged_hash (dp, s->staged_sha256);
@@ -78,13 +91,10 @@ worker_counters (const margay_dataplane *dp, u32 worker)
 void
 margay_stats_keep (const margay_dataplane *dp)
 {
-  margay_statistics engine = margay_stats (dp);
   for (u32 w = 0; w < margay_main.workers; w++)
     for (u32 r = 0; r < MARGAY_COUNTERS; r++)
       stats.kept[w][r] += worker_counters (dp, w)[r];
-  stats.pushes_kept += engine.pushes;
-  stats.policy_traps_kept += engine.policy_traps;
-  stats.core_traps_kept += engine.core_traps;
+  stats.engine_kept = engine_sums (dp);
 }
 
 u64
@@ -124,14 +134,14 @@ collect_gauge (vlib_stats_collector_data_t *data)
   const margay_dataplane *dp = margay_main.dataplane;
   if (!dp)
     return;
-  margay_statistics engine = margay_stats (dp);
+  margay_statistics engine = engine_sums (dp);
   const u64 values[GAUGES] = {
     [GAUGE_SESSIONS4] = table_word (dp, MARGAY_ROOT_SESSIONS4, MARGAY_TABLE_LIVE),
     [GAUGE_SESSIONS6] = table_word (dp, MARGAY_ROOT_SESSIONS6, MARGAY_TABLE_LIVE),
     [GAUGE_GENERATION] = margay_generation (dp),
-    [GAUGE_PUSHES] = stats.pushes_kept + engine.pushes,
-    [GAUGE_POLICY_TRAPS] = stats.policy_traps_kept + engine.policy_traps,
-    [GAUGE_CORE_TRAPS] = stats.core_traps_kept + engine.core_traps,
+    [GAUGE_PUSHES] = engine.pushes,
+    [GAUGE_POLICY_TRAPS] = engine.policy_traps,
+    [GAUGE_CORE_TRAPS] = engine.core_traps,
   };
   data->entry->value = values[data->private_data];
 }
