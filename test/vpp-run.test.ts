@@ -1,7 +1,8 @@
 // `margay run` with a real VPP: the live sample (examples/vpp-live), real clients in network
 // namespaces, with both the agent and VPP killed on the way; and what the command answers where it
 // can't run.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -64,5 +65,25 @@ describe("the command", () => {
       "vpp: { socket: api.sock }\ninterfaces: [{ name: lo, loopback: {} }]\n");
     expect(status).toBe(3);
     expect(stderr).toContain("/api.sock: VPP's API socket is not there");
+  });
+
+  test("run-alone: a second agent with the same state directory ends; status 2", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "margay-run-"));
+    const args = ["dist/margay.js", "run", "--config", join(folder, "margay.yaml")];
+    const second = () => spawnSync(process.execPath, [...args, "--once"], { encoding: "utf8" });
+    try {
+      writeFileSync(args[3]!, "node: live\nstate: s\nmanifests: [.]\n" +
+        "vpp: { socket: api.sock }\ninterfaces: [{ name: lo, loopback: {} }]\n");
+      const first = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+      await Promise.race([once(first.stdout, "data"), once(first.stderr, "data")]);
+      const { status, stderr } = second();
+      expect(status).toBe(2);
+      expect(stderr).toContain(`${folder}/s: another agent keeps its state there`);
+      first.kill("SIGKILL");
+      await once(first, "exit");
+      expect(second().status).toBe(3); // the lock went with it: it is VPP that is missing now
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });

@@ -202,8 +202,8 @@ describe.skipIf(skipped).each([
       left.push(...graph.left());
     }
     const errors = [...await graph.errors()].filter(([name]) => name.startsWith("margay-"));
-    console.log(`vpp-swap-traffic ${where}: ${SWAPS} swaps in ${took.join(", ")} ms, ${sent} sent, ` +
-      `${left.length} arrived, ${watch.reads} looks`);
+    console.log(`vpp-swap-traffic ${where}: ${SWAPS} swaps in ${took.join(", ")} ms, ` +
+      `${sent} sent, ${left.length} arrived, ${watch.reads} looks`);
     expect({ errors, lost: sent - left.length }).toEqual({ errors: [], lost: 0 });
     expect(left.filter((each) => !wanted.has(shape(each)))).toEqual([]);
     expect(sent).toBeGreaterThan(RATE);

@@ -82,6 +82,10 @@ const vppInterface = z.strictObject({
     const message = "only an uplink is another node's";
     context.addIssue({ code: "custom", path: ["peer"], message });
   }
+  if (each.mac !== undefined && (each.memif?.mode === "ip" || each.tap?.tun)) {
+    const message = "an interface without Ethernet has none";
+    context.addIssue({ code: "custom", path: ["mac"], message });
+  }
   each.neighbours.forEach(({ address: own }, i) => {
     if (own !== undefined || each.pod !== undefined) return;
     const path = ["neighbours", i, "address"];

@@ -13,6 +13,7 @@ import { startEmitter } from "../compile/emitter.ts";
 import { VppClient } from "../vpp/api/index.ts";
 import { Agent, isRefusal } from "./agent.ts";
 import { readConfig, type Config } from "./config.ts";
+import { lockState } from "./lock.ts";
 import { AgentLog, counted } from "./log.ts";
 import { watchManifests } from "./source.ts";
 
@@ -39,7 +40,12 @@ export async function runAgent(options: RunOptions, log = new AgentLog()): Promi
   } catch (error) {
     throw new CommandError(`${options.config}: state: ${(error as Error).message}`);
   }
-  return options.once ? await once(config, log) : await new Life(config, log, options).run();
+  const unlock = lockState(config.state);
+  try {
+    return options.once ? await once(config, log) : await new Life(config, log, options).run();
+  } finally {
+    unlock();
+  }
 }
 
 async function connect(config: Config): Promise<VppClient> {

@@ -34,6 +34,8 @@ describe("agent-config: every fault is told by line and field", () => {
     ["name: a, afPacket: { host: v }, pod: web", /interfaces\[0\]\.pod: .*namespace\/name/],
     ["name: a, afPacket: { host: sixteen-letters- }, pod: a/b", /afPacket\.host: /],
     ["name: a, loopback: {}, mac: \"03:00:00:00:00:01\"", /interfaces\[0\]\.mac: a multicast MAC/],
+    ["name: a, memif: { socket: s, id: 1, mode: ip }, host: true, mac: \"02:00:00:00:00:01\"",
+      /interfaces\[0\]\.mac: .*without Ethernet/],
     ["name: a, loopback: {}, mtu: 10", /interfaces\[0\]\.mtu: /],
     ["name: a, loopback: {}, addresses: [10.0.0.1/33]", /addresses\[0\]: expected a prefix/],
     ["name: a, loopback: {}, unnumbered: b", /unnumbered: there is no interface "b"/],
