@@ -145,7 +145,7 @@ function settleFlow<F>(
   if (isLeaving(p) && !isOwn<F>(p, entry) && carryLeaving<F>(g, p, d)) return;
   if (entry && settleFound<F>(w, g, p, entry, tick, generation)) return;
   if (p.decision != <u8>Reason.Allowed) {
-    // Undecided: it had a session at look-up, which has ended since.
+    // Undecided: it had a session at look-up, or quoted one, which has ended since.
     p.reason = p.decision ? p.decision : <u8>Reason.NoSession;
     if (p.decision) countStages(p);
     return;

@@ -232,7 +232,7 @@ function carryPlain<F>(
         (endpointOf<F>(key) ^ load<u32>(at, ENDS)) | ((facts ^ protocolOf<F>(packet)) & 0xff) |
         ((load<u32>(r, SESSION_STATE) & (LIFE_MASK | CLOSING)) ^ <u32>Life.Live));
     if (different) continue;
-    const far = endpointOf<F>(other);
+    const far = endpointOf<F>(other); // isLive() in branches, which cost less here than its bool
     if (far != NO_ENDPOINT) {
       if ((far & 0xffff) >= endpointCount) continue;
       if (load<u32>(endpoints + (usize(far & 0xffff) << 6)) != far) continue;
@@ -269,7 +269,7 @@ function isForPipeline(frame: usize, r: usize, protocol: u32): bool {
   return protocol == tcp.PROTOCOL && !(load<u32>(r, SESSION_STATE) & SessionFlag.SynReturn);
 }
 
-/** As rewrite.ts, for TCP and UDP behind a plain header. */
+/** As rewrite.ts, for TCP and UDP behind a plain header; rewriteSum() at fixed places. */
 // @ts-ignore: decorator
 @inline
 function rewritePlain<F>(

@@ -117,7 +117,7 @@ export function rewrite<F>(p: Packet, r: usize): void {
 /** The L4 checksum of a rewritten packet: by addresses alone, and by all that changed. */
 // @ts-ignore: decorator
 @inline
-export function rewriteSum(
+function rewriteSum(
   slot: usize, field: usize, addresses: u32, all: u32, isUdp: bool,
 ): void {
   const old = u32(load<u16>(field));

@@ -1,7 +1,7 @@
 // `margay run` with a real VPP: the live sample (examples/vpp-live), real clients in network
 // namespaces, with both the agent and VPP killed on the way; and what the command answers where it
 // can't run.
-import { spawn, spawnSync } from "node:child_process";
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -71,11 +71,12 @@ describe("the command", () => {
     const folder = mkdtempSync(join(tmpdir(), "margay-run-"));
     const args = ["dist/margay.js", "run", "--config", join(folder, "margay.yaml")];
     const second = () => spawnSync(process.execPath, [...args, "--once"], { encoding: "utf8" });
+    let first: ChildProcess | undefined;
     try {
       writeFileSync(args[3]!, "node: live\nstate: s\nmanifests: [.]\n" +
         "vpp: { socket: api.sock }\ninterfaces: [{ name: lo, loopback: {} }]\n");
-      const first = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
-      await Promise.race([once(first.stdout, "data"), once(first.stderr, "data")]);
+      first = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+      await Promise.race([once(first.stdout!, "data"), once(first.stderr!, "data")]);
       const { status, stderr } = second();
       expect(status).toBe(2);
       expect(stderr).toContain(`${folder}/s: another agent keeps its state there`);
@@ -83,6 +84,7 @@ describe("the command", () => {
       await once(first, "exit");
       expect(second().status).toBe(3); // the lock went with it: it is VPP that is missing now
     } finally {
+      first?.kill("SIGKILL");
       rmSync(folder, { recursive: true, force: true });
     }
   });

@@ -9,6 +9,9 @@ import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { CommandError } from "../command-error.ts";
 
+/** flock's status where another process has the lock; others are failures of its own. */
+const HELD = 1;
+
 /** Locks the directory until `unlock` is called or the process ends; an error says who has it. */
 export function lockState(directory: string): () => void {
   const file = join(directory, "agent.lock");
@@ -18,12 +21,14 @@ export function lockState(directory: string): () => void {
   } catch (error) {
     throw new CommandError(`${file}: ${(error as Error).message}`);
   }
-  const { status, error } = spawnSync("flock", ["--nonblock", "3"], {
-    stdio: ["ignore", "ignore", "ignore", held],
+  const { status, error, stderr } = spawnSync("flock", ["--nonblock", "3"], {
+    stdio: ["ignore", "ignore", "pipe", held], encoding: "utf8",
   });
   if (status === 0) return () => closeSync(held);
   closeSync(held);
-  throw new CommandError(error
-    ? `${file}: can't be locked: ${error.message} (flock is in the package util-linux)`
-    : `${directory}: another agent keeps its state there (state:)`);
+  if (status === HELD) {
+    throw new CommandError(`${directory}: another agent keeps its state there (state:)`);
+  }
+  const why = error ? `${error.message} (flock is in the package util-linux)` : stderr.trim();
+  throw new CommandError(`${file}: can't be locked: ${why}`);
 }
