@@ -14,7 +14,8 @@ const { status } = spawnSync(
   {
     stdio: "inherit",
     env: {
-      ...process.env, STRESS_SECONDS: seconds, MARGAY_STRESS_SECONDS: seconds, MODEL_DEEP: "1",
+      STRESS_SEED: "random", ...process.env,
+      STRESS_SECONDS: seconds, MARGAY_STRESS_SECONDS: seconds, MODEL_DEEP: "1",
     },
   },
 );

@@ -19,9 +19,10 @@ import {
   ALLOW_CODE, body, call, custom, END, EVALUATE_TYPE, FUNCTION, handmade, I32, I64,
   leb, name, NOTHING_TYPE, section,
 } from "../handmade.ts";
+import { seedOf } from "../seed.ts";
 import { ALLOW, BUDGETS, core } from "../shop.ts";
 
-const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 0x7fffffff);
+const seed = seedOf("FUZZ_SEED");
 const numRuns = Number(process.env["FUZZ_RUNS"] ?? 1500);
 const Generated = SlotState.Generated, User = SlotState.User;
 

@@ -8,9 +8,10 @@ import { addressText } from "../../host/model/address.ts";
 import type { Dataplane, Result } from "../../host/dataplane/dataplane.ts";
 import type { Program, Service } from "../../host/model/program.ts";
 import { checksumsRight, packet, sum16 } from "../packets.ts";
+import { seedOf } from "../seed.ts";
 import { BUDGETS, started, UPLINK } from "../shop.ts";
 
-const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 0x7fffffff);
+const seed = seedOf("FUZZ_SEED");
 const numRuns = Number(process.env["FUZZ_RUNS"] ?? 400);
 const clock = { nowMs: 2_000_000, nowSeconds: 1_700_000_000 };
 const SERVICES = 32;

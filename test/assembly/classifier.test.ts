@@ -14,8 +14,9 @@ import {
 import { classifierRecords } from "../../host/compile/slotrecord.ts";
 import { concat, putBytes, record } from "../../host/dataplane/record.ts";
 import { blockOf, FAR, FAR6, Pod, POD, POD6, refusal, RULES } from "../pod.ts";
+import { seedOf } from "../seed.ts";
 
-const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 0x7fffffff);
+const seed = seedOf("FUZZ_SEED");
 const numRuns = Number(process.env["FUZZ_RUNS"] ?? 300);
 
 const BAD = 0xfffffff0;

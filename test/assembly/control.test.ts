@@ -21,9 +21,10 @@ import type { Budgets } from "../../host/model/program.ts";
 import { handmade } from "../handmade.ts";
 import { packet } from "../packets.ts";
 import { refusal } from "../pod.ts";
+import { seedOf } from "../seed.ts";
 import { ALLOW, BUDGETS, CLIENT, core, shop, VIP4 } from "../shop.ts";
 
-const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 0x7fffffff);
+const seed = seedOf("FUZZ_SEED");
 const numRuns = Number(process.env["FUZZ_RUNS"] ?? 300);
 const clock = { nowMs: 1_000_000, nowSeconds: 1_700_000_000 };
 

@@ -15,11 +15,12 @@ import { NodeDataplane } from "../../host/dataplane/node.ts";
 import { bindRecords } from "../../host/compile/program.ts";
 import { configureRecord } from "../../host/compile/records.ts";
 import { packet, type Spec } from "../packets.ts";
+import { seedOf } from "../seed.ts";
 import {
   ALLOW, BACKEND1, BACKEND2, BUDGETS, CLIENT, core, shop, STRANGER, UPLINK, VIP4, VIP6,
 } from "../shop.ts";
 
-const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 0x7fffffff);
+const seed = seedOf("FUZZ_SEED");
 const numRuns = Number(process.env["FUZZ_RUNS"] ?? 100);
 const clock = { nowMs: 3_000_000, nowSeconds: 1_700_000_000 };
 

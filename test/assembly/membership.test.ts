@@ -17,9 +17,10 @@ import { concat, moduleRecord, putBytes, record } from "../../host/dataplane/rec
 import { addressBytes, addressText, parsePrefix } from "../../host/model/address.ts";
 import { packet } from "../packets.ts";
 import { refusal } from "../pod.ts";
+import { seedOf } from "../seed.ts";
 import { BUDGETS, core } from "../shop.ts";
 
-const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 0x7fffffff);
+const seed = seedOf("FUZZ_SEED");
 const clock = { nowMs: 1_000_000, nowSeconds: 1_700_000_000 };
 
 /** A user's module: allow where member(packet + `off`, set, side) says so. */

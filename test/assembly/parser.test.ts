@@ -12,11 +12,12 @@ import type { Packet } from "../../host/dataplane/dataplane.ts";
 import { NodeDataplane } from "../../host/dataplane/node.ts";
 import { checksumsRight, packet, sum16, type Spec } from "../packets.ts";
 import { malformed } from "../reference/wellformed.ts";
+import { seedOf } from "../seed.ts";
 import {
   BACKEND1, BUDGETS, CLIENT, core, shop, started, STRANGER, UPLINK, VIP4, VIP6,
 } from "../shop.ts";
 
-const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 0x7fffffff);
+const seed = seedOf("FUZZ_SEED");
 const numRuns = Number(process.env["FUZZ_RUNS"] ?? 400);
 const clock = { nowMs: 9_000_000, nowSeconds: 1_700_000_000 };
 const families = [

@@ -8,13 +8,14 @@ import { NodeDataplane } from "../../host/dataplane/node.ts";
 import { addressBytes, addressNumber, addressText } from "../../host/model/address.ts";
 import type { Budgets, Program, Route } from "../../host/model/program.ts";
 import { packet } from "../packets.ts";
+import { seedOf } from "../seed.ts";
 import { CLIENT, core } from "../shop.ts";
 
 const UPLINKS = 5, ROUTES = 600, PACKETS = 1000;
 const budgets: Budgets = {
   workers: 1, sessions4Max: 4096, sessions6Max: 4096, endpointsMax: 16, servicesMax: 8,
 };
-const seed = Number(process.env["ROUTE_SEED"] ?? Date.now() % 0x7fffffff);
+const seed = seedOf("ROUTE_SEED");
 let state = seed;
 /** 0 to n - 1 (Park and Miller). */
 function below(n: number): number {

@@ -13,9 +13,10 @@ import { Node } from "../reference/node.ts";
 import { inPrefix } from "../reference/rule.ts";
 import { malformed } from "../reference/wellformed.ts";
 import { addressNumber } from "../../host/model/address.ts";
+import { seedOf } from "../seed.ts";
 import { damaged, mended, summed } from "./mutate.ts";
 
-const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 0x7fffffff);
+const seed = seedOf("FUZZ_SEED");
 const packets = Number(process.env["FUZZ_PACKETS"] ?? 200_000);
 const FRAME = 256;
 /** Packets of one node's state: a new one costs as much as some thousand packets. */

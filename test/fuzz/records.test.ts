@@ -14,11 +14,12 @@ import type { NodeDevices, NodeState } from "../../host/model/state.ts";
 import { generate, type Packet } from "../policy/generate.ts";
 import { Random } from "../policy/random.ts";
 import { Runner } from "../policy/runner.ts";
+import { seedOf } from "../seed.ts";
 import { programOf } from "../sequence/engine.ts";
 import { changedSite, randomSite } from "../sequence/site.ts";
 import { Traffic } from "../sequence/traffic.ts";
 
-const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 0x7fffffff);
+const seed = seedOf("FUZZ_SEED");
 const streams = Number(process.env["FUZZ_STREAMS"] ?? 5_000);
 /** Streams that one engine takes, each from the same state of it. */
 const ENGINE_STREAMS = 100;

@@ -11,13 +11,14 @@ import { sum16 } from "../packets.ts";
 import type { Arrival } from "../reference/conntrack.ts";
 import { headersOf, isFault } from "../reference/header.ts";
 import { malformed } from "../reference/wellformed.ts";
+import { seedOf } from "../seed.ts";
 import { Engine } from "../sequence/engine.ts";
 import { generate } from "../sequence/generate.ts";
 import { Histogram } from "../sequence/histogram.ts";
 import type { Step } from "../sequence/run.ts";
 import { damaged, mended, summed } from "./mutate.ts";
 
-const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 0x7fffffff);
+const seed = seedOf("FUZZ_SEED");
 const packets = Math.ceil(Number(process.env["FUZZ_PACKETS"] ?? 200_000) / 10);
 /** Packets of one sequence, and how often each is sent, each time hurt otherwise. */
 const OF_ONE = 250, TIMES = 8;

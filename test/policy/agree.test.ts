@@ -3,11 +3,12 @@
 // POLICY_PAIRS lengthens it (npm run policy:long: a million).
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { seedOf } from "../seed.ts";
 import { Agreement } from "./agree.ts";
 import { generate } from "./generate.ts";
 import { LEAST, LEAST_ALLOWED } from "./histogram.ts";
 
-const seed = Number(process.env["POLICY_SEED"] ?? Date.now() % 0x7fffffff);
+const seed = seedOf("POLICY_SEED");
 const pairs = Number(process.env["POLICY_PAIRS"] ?? 20_000);
 /** Of one state: a new one costs as much as hundreds. */
 const PACKETS = pairs > 100_000 ? 100 : 50;

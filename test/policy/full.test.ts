@@ -41,6 +41,7 @@ class Node {
   readonly dataplane: NodeDataplane;
   readonly compiler: Compiler;
   private generation = 0;
+  private port = 30_000;
 
   constructor(readonly budgets: Budgets = BUDGETS, memoryPages = 1024) {
     this.dataplane = new NodeDataplane(coreModule(), { workers: 1, memoryPages });
@@ -61,7 +62,7 @@ class Node {
   /** The pod's policy, and nothing else, decides: what stood before a refused push still stands. */
   stands(): void {
     for (const family of [4, 6] as const) {
-      const port = 30_000 + Math.floor(Math.random() * 20_000);
+      const port = this.port++; // a flow of its own
       expect(this.send({ port: 80, sourcePort: port }, family).reason).toBe(Reason.Allowed);
       expect(this.send({ port: 81, sourcePort: port }, family).reason).toBe(Reason.PolicyDenied);
     }

@@ -2,10 +2,11 @@
 // stage, staged policies' among them; and staging a policy changes no verdict.
 import { expect, test } from "vitest";
 import { judge } from "../reference/policy.ts";
+import { seedOf } from "../seed.ts";
 import { generate } from "./generate.ts";
 import { Runner } from "./runner.ts";
 
-const seed = Number(process.env["POLICY_SEED"] ?? Date.now() % 0x7fffffff);
+const seed = seedOf("POLICY_SEED");
 const STATES = 30, PACKETS = 40;
 
 test("policy-hits: every rule counts its decisions, staged policies' rules too", async () => {

@@ -4,12 +4,13 @@
 // lengthens it (npm run sessions:long: a million).
 import { expect, test } from "vitest";
 import { Random } from "../policy/random.ts";
+import { seedOf } from "../seed.ts";
 import { generate, type Sequence } from "./generate.ts";
 import { Histogram, LEAST, LEAST_PASSED } from "./histogram.ts";
 import { runAll, runCut } from "./run.ts";
 import { shortest, shortestCut, textOf } from "./shrink.ts";
 
-const seed = Number(process.env["SEQUENCE_SEED"] ?? Date.now() % 0x7fffffff);
+const seed = seedOf("SEQUENCE_SEED");
 const packets = Number(process.env["SEQUENCE_PACKETS"] ?? 20_000);
 /** Of one node. */
 const PACKETS = 500;

@@ -3,10 +3,11 @@
 // seed.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { seedOf } from "../seed.ts";
 import { raceFragments } from "./fragmentrace.ts";
 
 const seconds = Number(process.env["STRESS_SECONDS"] ?? 10) / 3;
-const seed = Number(process.env["STRESS_SEED"] ?? Date.now() % 0x7fffffff);
+const seed = seedOf("STRESS_SEED");
 
 test.each([2, 3])("fragment-stress: %i threads, none is carried by another's entry", async (
   threads,

@@ -5,11 +5,12 @@
 // of the compiled core show that the stress can fail.
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { seedOf } from "../seed.ts";
 import { withoutEpochs, withoutLocks } from "./mutants.ts";
 import { race, type Outcome } from "./race.ts";
 
 const seconds = Number(process.env["STRESS_SECONDS"] ?? 10);
-const seed = Number(process.env["STRESS_SEED"] ?? Date.now() % 0x7fffffff);
+const seed = seedOf("STRESS_SEED");
 const core = new Uint8Array(readFileSync("build/margay.wasm"));
 
 function print(what: string, outcome: Outcome): void {

@@ -8,6 +8,7 @@ import { runPrograms } from "../../../host/cluster/programs.ts";
 import {
   judgeBare, type BareAnswer, type BarePacket, type BarePolicy, type BareProgram, type BareRule,
 } from "../../reference/bareprogram.ts";
+import { seedOf } from "../../seed.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "margay-programs-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -118,7 +119,7 @@ function packet(
 }
 
 test("verdict-programs-random: 1,500 as their slow twin says, within ten seconds", async () => {
-  const seed = Number(process.env["SEED"] ?? 0) || Date.now() >>> 0 || 1;
+  const seed = seedOf("PROGRAM_SEED");
   const dice = new Dice(seed);
   const programs = Array.from({ length: PROGRAMS }, (_, i) => program(dice, i));
   const file = join(folder, "programs.jsonl");
@@ -143,7 +144,7 @@ test("verdict-programs-random: 1,500 as their slow twin says, within ten seconds
       const said = answers[next++]!;
       if (said.verdict === wanted.verdict && said.rule === wanted.rule &&
         said.policy === wanted.policy && said.tier === wanted.tier) continue;
-      expect.fail(`SEED=${seed}: ${JSON.stringify({ wanted, said, one, each })}`);
+      expect.fail(`PROGRAM_SEED=${seed}: ${JSON.stringify({ wanted, said, one, each })}`);
     }
   }
   console.log(`programs: ${next} packets of ${PROGRAMS} programs agree, ${allowed} allowed, ` +

@@ -13,6 +13,7 @@ import {
 } from "../../../host/input/pcap.ts";
 import type { CapturedPacket, CaptureInterface, Endian } from "../../../host/input/pcap.ts";
 import { tsharkFields, tsharkInstalled } from "../../reference/tshark.ts";
+import { seedOf } from "../../seed.ts";
 
 const LINK_TYPES = [LINKTYPE_ETHERNET, LINKTYPE_RAW, LINKTYPE_LINUX_SLL, LINKTYPE_LINUX_SLL2];
 const ENDIANS: Endian[] = ["little", "big"];
@@ -62,7 +63,7 @@ describe("pcap-formats: captures round-trip", () => {
       expect(read.format).toBe("pcapng");
       expect(read.interfaces).toEqual(interfaces);
       expect(plain(read.packets)).toEqual(packets);
-    }));
+    }), { seed: seedOf("FUZZ_SEED") });
   });
 
   it("pcap, both byte orders, nanoseconds and microseconds", () => {
@@ -80,7 +81,7 @@ describe("pcap-formats: captures round-trip", () => {
       expect(plain(read.packets)).toEqual(packets.map((one) => ({
         ...one, timestampNs: (one.timestampNs / unitNs) * unitNs,
       })));
-    }));
+    }), { seed: seedOf("FUZZ_SEED") });
   });
 
   it("a file cut anywhere gives the packets before the cut, and the place", () => {
@@ -102,7 +103,7 @@ describe("pcap-formats: captures round-trip", () => {
         expect(read.error.offset).toBeLessThanOrEqual(cut);
         expect(read.error.message).toMatch(/^cut: byte \d+: (cut short|no capture|bad section)/);
       }
-    }));
+    }), { seed: seedOf("FUZZ_SEED") });
   });
 
   it("arbitrary damage never throws but as a capture error", () => {
@@ -112,7 +113,7 @@ describe("pcap-formats: captures round-trip", () => {
       for (const [at, value] of damage) bytes[at % bytes.length] = value;
       const read = readCapture(bytes, "damaged");
       for (const one of read.packets) expect(one.bytes.length).toBeLessThanOrEqual(bytes.length);
-    }));
+    }), { seed: seedOf("FUZZ_SEED") });
   });
 });
 

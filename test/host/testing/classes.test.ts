@@ -13,6 +13,7 @@ import { Ground } from "../../../host/testing/ground.ts";
 import { planOnly, type Probe } from "../../../host/testing/only.ts";
 import type { Source } from "../../../host/testing/sources.ts";
 import { onlyCase } from "../../../host/testing/testfile.ts";
+import { seedOf } from "../../seed.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "margay-classes-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -78,7 +79,7 @@ const packet = fc.record({
 type Packet = typeof packet extends fc.Arbitrary<infer T> ? T : never;
 
 test("test-only-sound: a class's packet speaks for every packet of the class", async () => {
-  const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
+  const seed = seedOf("FUZZ_SEED");
   let allowed = 0;
   const runs = fc.sample(fc.array(rule, { minLength: 1, maxLength: 5 }), { seed, numRuns: RUNS });
   for (const [run, rules] of runs.entries()) {
@@ -94,6 +95,7 @@ test("test-only-sound: a class's packet speaks for every packet of the class", a
       const { probes } = planOnly(onlyCase("shop/db", [], new Set()), ground);
       const spoken = ground.cluster.run(probes.map(({ flow }) => flow));
       const prefixes = ground.book.sourcePrefixes([probes[0]!.flow.to]);
+      const origin = `FUZZ_SEED=${seed} run ${run}`;
       const packets = fc.sample(packet, { seed: seed + run, numRuns: PACKETS });
       const find = (each: Packet): number => {
         const labels = labelsOf(each.address, prefixes);
@@ -106,14 +108,14 @@ test("test-only-sound: a class's packet speaks for every packet of the class", a
         return own >= 0 ? own : find({ ...each, protocol: other });
       });
       const lost = packets[classes.indexOf(-1)];
-      if (lost) throw new Error(`SEED=${seed} run ${run}: no class for ${JSON.stringify(lost)}`);
+      if (lost) throw new Error(`${origin}: no class for ${JSON.stringify(lost)}`);
       const results = ground.cluster.run(packets.map((each, i) =>
         flowOf(each, probes[classes[i]!]!)));
       results.forEach(({ verdict }, i) => {
         if (verdict === "allow") allowed++;
         const expected = spoken[classes[i]!]!.verdict;
         if (verdict === expected) return;
-        throw new Error(`SEED=${seed} run ${run}: ${JSON.stringify(packets[i])} got ${verdict}, ` +
+        throw new Error(`${origin}: ${JSON.stringify(packets[i])} got ${verdict}, ` +
           `its class ${JSON.stringify(probes[classes[i]!]!.traffic)} ${expected}, under ` +
           JSON.stringify(rules));
       });
