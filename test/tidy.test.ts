@@ -42,9 +42,9 @@ const MAY_IMPORT: Record<string, string[]> = {
     "host/observe",
   ],
 };
-/** Beside the rooms: what every command's line in cli.ts may fall back on. */
+/** Beside the rooms: what every command may fall back on. */
 const ANYWHERE = new Set([
-  "assembly/layout.ts", "assembly/formats.ts", "host/command-error.ts",
+  "assembly/layout.ts", "assembly/formats.ts", "host/command-error.ts", "host/folder.ts",
 ]);
 const room = (path: string): string => {
   const [top, second] = path.split("/") as [string, string];

@@ -60,6 +60,15 @@ describe("the command", () => {
     expect(stderr).toMatch(/margay\.yaml:5:13 interfaces: /);
   });
 
+  test("run-config: a state directory that can't be made is told; status 2", () => {
+    const rest = "manifests: [.]\nvpp: { socket: a }\ninterfaces: [{ name: lo, loopback: {} }]\n";
+    for (const state of ["/proc/nope", "/proc/nope/s", "/dev/null/s"]) {
+      const { status, stderr } = run(`node: live\nstate: ${state}\n${rest}`);
+      expect(stderr).toMatch(/margay\.yaml: state: E[A-Z]+: .*'\/(proc\/nope|dev\/null)/);
+      expect(status).toBe(2);
+    }
+  });
+
   test("run-absent: without a VPP, --once says so; status 3", () => {
     const { status, stderr } = run("node: live\nstate: s\nmanifests: [.]\n" +
       "vpp: { socket: api.sock }\ninterfaces: [{ name: lo, loopback: {} }]\n");

@@ -11,7 +11,7 @@
 // and renamed, so that it is whole or the one before. Whether it fits the dataplane that runs, its
 // hash of everything staged says (plugin.ts).
 import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Backends } from "../compile/backends.ts";
@@ -26,6 +26,7 @@ import { Sets } from "../compile/sets.ts";
 import { Slots } from "../compile/slots.ts";
 import { Trie } from "../compile/trie.ts";
 import { coreFile } from "../dataplane/core.ts";
+import { makeFolder } from "../folder.ts";
 import { readGraph, writeGraph, type KnownClasses } from "./graph.ts";
 import type { DesiredHostStack } from "./desired.ts";
 import type { InForce } from "./push.ts";
@@ -101,7 +102,7 @@ export function readKept(directory: string): Kept | string {
 
 /** The file is whole at all times: the old one, or the new one. */
 export function replaceFile(file: string, bytes: Uint8Array): void {
-  mkdirSync(dirname(file), { recursive: true });
+  makeFolder(dirname(file));
   const beside = `${file}.new`;
   writeFileSync(beside, bytes, { mode: 0o600, flush: true });
   renameSync(beside, file);

@@ -7,9 +7,10 @@
 // Exit status of --once: 1 the program is refused, 2 configuration or manifests can't be used,
 // 3 there is no VPP, or one without the plugin. Without it, what can't be done now is told, and
 // tried again after the next change or connection.
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { CommandError } from "../command-error.ts";
 import { startEmitter } from "../compile/emitter.ts";
+import { makeFolder } from "../folder.ts";
 import { VppClient } from "../vpp/api/index.ts";
 import { Agent, isRefusal } from "./agent.ts";
 import { readConfig, type Config } from "./config.ts";
@@ -36,7 +37,7 @@ export async function runAgent(options: RunOptions, log = new AgentLog()): Promi
   startEmitter();
   const config = readConfig(options.config);
   try {
-    mkdirSync(config.state, { recursive: true });
+    makeFolder(config.state);
   } catch (error) {
     throw new CommandError(`${options.config}: state: ${(error as Error).message}`);
   }

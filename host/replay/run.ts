@@ -9,7 +9,7 @@
 // Without --engine every engine that is here runs, and a line says why another one doesn't. The
 // report is the first engine's.
 
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import pc from "picocolors";
 import { INTERFACES_MAX, Stage, Verdict } from "../../assembly/layout.ts";
@@ -17,6 +17,7 @@ import { CommandError } from "../command-error.ts";
 import { coreHash } from "../dataplane/core.ts";
 import type { Restored } from "../dataplane/checkpoint.ts";
 import { PushRefused } from "../dataplane/dataplane.ts";
+import { makeFolder } from "../folder.ts";
 import { VppError } from "../vpp/process.ts";
 import type { EngineName, ReplayOptions } from "./command.ts";
 import { compileProgram, ENGINES } from "./engines.ts";
@@ -247,7 +248,7 @@ function writeLeaving(
   const leaving = leavingPackets(input, first.results, outgoing, capture.interfaces);
   const format = formatOf(file);
   try {
-    mkdirSync(dirname(file), { recursive: true });
+    makeFolder(dirname(file));
     writeFileSync(file, writeCapture(format, capture.interfaces, leaving));
   } catch (error) {
     throw new CommandError(`${file}: ${(error as Error).message}`);
